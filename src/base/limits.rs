@@ -1,0 +1,72 @@
+//! Every bound of the server. Full means 503, never a queue that grows.
+
+use std::time::Duration;
+
+/// Longest name of a key, a policy or an identity.
+pub const NAME_BYTES_MAX: usize = 80;
+
+/// Largest stored value that a file keystore reads.
+pub const STORED_VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// Largest request body of the routes that take one (the original's "1 MB").
+pub const BODY_BYTES_MAX: usize = 1_000_000;
+
+/// Bytes of a body that a route without a body reads and throws away before it answers.
+pub const IGNORED_BODY_BYTES_MAX: usize = 1_000_000;
+
+/// Largest `names` answer: what the official SDK reads of a listing, less room for the rest of the JSON.
+pub const LIST_RESPONSE_BYTES_MAX: usize = (1 << 20) - 4096;
+
+/// Bodies up to this size are processed on the connection's thread, larger ones on the blocking pool.
+pub const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Time for a TLS handshake.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a request head to arrive.
+pub const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a request body to arrive.
+pub const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an idle connection is kept. Above the 90 s of Go clients, so that they close first.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(120);
+
+/// Connections per worker thread.
+pub const CONNECTIONS_PER_WORKER_MAX: usize = 10_000;
+
+/// TLS handshakes under way per worker thread.
+pub const HANDSHAKES_PER_WORKER_MAX: usize = 256;
+
+/// Requests under way on one HTTP/2 connection.
+pub const H2_STREAMS_MAX: u32 = 250;
+
+/// Size of a decoded HTTP/2 header list.
+pub const H2_HEADER_LIST_BYTES_MAX: u32 = 64 << 10;
+
+/// Time for active requests when the server stops; then their connections are cut.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+
+/// Messages that wait for an actor.
+pub const MAILBOX_CAPACITY: usize = 1024;
+
+/// Keys in the cache. Above it a load evicts unused entries.
+pub const CACHED_KEYS_MAX: usize = 1_000_000;
+
+/// Time for one call of a keystore.
+pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often the keystore's status is asked.
+pub const STORE_PROBE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Log events that wait for one subscriber; a slower one loses the oldest.
+pub const LOG_SUBSCRIBER_QUEUE: usize = 1024;
+
+/// Subscribers of one log stream.
+pub const LOG_SUBSCRIBERS_MAX: usize = 256;
+
+/// Log records that wait for the console.
+pub const CONSOLE_QUEUE: usize = 8192;
+
+/// How often the TLS files are read again without a signal.
+pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(15 * 60);

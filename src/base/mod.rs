@@ -1,0 +1,9 @@
+//! Layer 0: the vocabulary of the project. No I/O, no async, no other module of the crate.
+
+pub mod base64;
+pub mod clock;
+pub mod identity;
+pub mod limits;
+pub mod name;
+pub mod secret;
+pub mod snapshot;

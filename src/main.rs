@@ -1,0 +1,7 @@
+//! The `kes` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}
