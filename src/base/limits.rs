@@ -70,3 +70,12 @@ pub const CONSOLE_QUEUE: usize = 8192;
 
 /// How often the TLS files are read again without a signal.
 pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// Memory for request bodies above [`INLINE_BODY_BYTES_MAX`] that are being received.
+pub const BODY_MEMORY_BYTES_MAX: usize = 256 << 20;
+
+/// Empty DATA frames within one HTTP/2 request body.
+pub const H2_EMPTY_FRAMES_MAX: usize = 1000;
+
+/// Bytes that an HTTP/2 connection buffers for sending.
+pub const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;

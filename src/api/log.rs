@@ -1,0 +1,75 @@
+//! Handlers of `/v1/log/`: streams of events from now on, until the client or the server goes.
+//!
+//! A subscriber that is slower than the events loses the oldest; it never slows anybody down.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
+use super::context::Api;
+use super::error::ApiError;
+use super::reply::{Reply, ReplyBody, StreamBody};
+use crate::audit::AuditEvent;
+use crate::wire;
+
+/// Content type of the streams.
+const STREAM_TYPE: &str = "application/x-ndjson";
+
+pub(super) fn errors(api: &Api) -> Result<Reply, ApiError> {
+    let lines = api.error_log.subscribe().ok_or(ApiError::Overloaded)?;
+    Ok(streamed(lines, api, |text: Arc<str>| wire::log::error_line(&text)))
+}
+
+pub(super) fn audit(api: &Api) -> Result<Reply, ApiError> {
+    let events = api.audit.subscribe().ok_or(ApiError::Overloaded)?;
+    Ok(streamed(events, api, |event: Arc<AuditEvent>| {
+        wire::log::audit_line(&wire::log::AuditLine {
+            time: event.time.to_rfc3339_local(),
+            ip: event.ip,
+            path: event.path.clone(),
+            identity: event.identity.to_string(),
+            status: event.status,
+            duration: event.duration,
+        })
+    }))
+}
+
+fn streamed<T: Clone + Send + 'static>(
+    events: Receiver<T>,
+    api: &Api,
+    to_line: impl Fn(T) -> Vec<u8> + Send + 'static,
+) -> Reply {
+    let chunks = until_drained(events, api.draining.clone(), to_line);
+    Reply {
+        content_type: Some(STREAM_TYPE),
+        body: ReplyBody::Stream(StreamBody::new(chunks)),
+        ..Reply::empty()
+    }
+}
+
+fn until_drained<T: Clone + Send + 'static>(
+    events: Receiver<T>,
+    draining: watch::Receiver<bool>,
+    to_line: impl Fn(T) -> Vec<u8> + Send + 'static,
+) -> impl Stream<Item = Bytes> + Send {
+    stream::unfold((events, draining, to_line), |(mut events, mut draining, to_line)| async move {
+        loop {
+            tokio::select! {
+                _ = draining.wait_for(|draining| *draining) => return None,
+                event = events.recv() => match event {
+                    Ok(event) => {
+                        let line = Bytes::from(to_line(event));
+                        return Some((line, (events, draining, to_line)));
+                    }
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    })
+}
