@@ -178,6 +178,11 @@ impl RouteTable {
         Self { settings }
     }
 
+    /// Whether the configuration opened a route to clients without a certificate.
+    pub fn is_any_open(&self) -> bool {
+        self.iter().any(|(route, settings)| settings.access != route.access)
+    }
+
     pub(super) fn settings(&self, index: usize) -> RouteSettings {
         // The indices come from the table that the settings were made from.
         self.settings.get(index).copied().unwrap_or(RouteSettings {
