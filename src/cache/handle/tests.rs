@@ -147,18 +147,10 @@ async fn a_caller_that_goes_away_does_not_stop_the_load() {
 #[tokio::test]
 async fn a_load_that_began_before_a_delete_does_not_bring_the_key_back() {
     let (store, cache) = with_key().await;
-    store.hold_answers(true);
+    store.hold_answers(Some(Operation::Get));
     let load = start_load(&store, &cache, "key").await;
-    // The load has the key, and its answer is held up. So is that of the delete.
-    let called = store.total();
-    let delete = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.delete(name("key")).await }
-    });
-    store.until_called(called + 1).await;
-    assert!(!is_cached(&cache, "key"));
-    store.hold_answers(false);
-    delete.await.expect("no panic").expect("deleted");
+    cache.delete(name("key")).await.expect("deleted");
+    store.hold_answers(None);
     load.await.expect("no panic").expect("the key of before");
     assert!(!is_cached(&cache, "key"));
     let absent = cache.load(name("key")).await;
@@ -166,59 +158,44 @@ async fn a_load_that_began_before_a_delete_does_not_bring_the_key_back() {
 }
 
 #[tokio::test]
-async fn a_detached_load_is_neither_kept_nor_joined() {
-    let (store, cache) = with_key().await;
-    store.hold_answers(true);
-    let load = start_load(&store, &cache, "key").await;
-    cache.flights().detach("key");
-    let second = start_load(&store, &cache, "key").await;
-    cache.flights().detach("key");
-    store.hold_answers(false);
-    load.await.expect("no panic").expect("a key");
-    second.await.expect("no panic").expect("a key");
-    assert_eq!(store.calls(Operation::Get), 2);
-    assert!(cache.is_empty());
+async fn nobody_joins_a_load_that_is_older_than_a_change() {
+    let store = FaultStore::new();
+    let cache = cache(&store);
+    store.hold_answers(Some(Operation::Get));
+    let absent = start_load(&store, &cache, "key").await;
+    let created = cache.create(name("key"), stored("me")).await;
+    created.expect("created");
+    let present = start_load(&store, &cache, "key").await;
+    cache.delete(name("key")).await.expect("deleted");
+    let gone = start_load(&store, &cache, "key").await;
+    let created = cache.create(name("key"), stored("you")).await;
+    created.expect("created");
+    let again = start_load(&store, &cache, "key").await;
+    assert_eq!(cache.flights().under_way(), 4);
+    store.hold_answers(None);
+
+    let absent = absent.await.expect("no panic");
+    assert!(matches!(absent, Err(LoadError::NotFound)));
+    let present = present.await.expect("no panic").expect("a key");
+    assert_eq!(present.key().created_by, "me");
+    let gone = gone.await.expect("no panic");
+    assert!(matches!(gone, Err(LoadError::NotFound)));
+    let again = again.await.expect("no panic").expect("a key");
+    assert_eq!(again.key().created_by, "you");
+    let cached = cache.with_cached(name("key"), |key| key.created_by.clone());
+    assert_eq!(cached.as_deref(), Some("you"), "only the last one is kept");
     assert_eq!(cache.flights().under_way(), 0);
 }
 
 #[tokio::test]
-async fn a_key_that_was_just_created_is_there() {
-    let store = FaultStore::new();
-    let cache = cache(&store);
-    store.hold_answers(true);
-    let before = start_load(&store, &cache, "key").await;
-    // Only the answer of the load is held up from here on.
-    let created = store.total();
-    let create = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.create(name("key"), stored("me")).await }
-    });
-    store.until_called(created + 1).await;
-    cache.flights().detach("key"); // what the end of the create does
-    let after = start_load(&store, &cache, "key").await;
-    store.hold_answers(false);
-    create.await.expect("no panic").expect("created");
-    let absent = before.await.expect("no panic");
-    assert!(matches!(absent, Err(LoadError::NotFound)));
-    after.await.expect("no panic").expect("a key");
-}
-
-#[tokio::test]
-async fn a_create_detaches_the_load_of_its_key() {
-    let store = FaultStore::new();
-    let cache = cache(&store);
-    store.hold(true);
-    let before = start_load(&store, &cache, "key").await;
-    let generation = cache.gateway().generation();
-    assert!(cache.flights().join("key", generation).is_some());
-    store.hold(false);
-    // On one thread: nothing else runs before this future waits, and then both end.
-    let created = cache.create(name("key"), stored("me")).await;
-    created.expect("created");
-    assert!(cache.flights().join("key", generation).is_none());
-    drop(before.await.expect("no panic"));
-    assert!(!is_cached(&cache, "key") || store.calls(Operation::Get) == 1);
-    cache.load(name("key")).await.expect("a key");
+async fn a_load_that_began_before_a_clear_is_not_kept() {
+    let (store, cache) = with_key().await;
+    store.hold_answers(Some(Operation::Get));
+    let load = start_load(&store, &cache, "key").await;
+    cache.clear();
+    store.hold_answers(None);
+    load.await.expect("no panic").expect("a key");
+    assert!(cache.is_empty());
 }
 
 #[tokio::test]
