@@ -71,8 +71,9 @@ impl FaultStore {
     /// Waits until `count` operations, of whatever kind, were called.
     pub(crate) async fn until_called(&self, count: usize) {
         let mut started = self.started.subscribe();
-        let reached = started.wait_for(|started| *started >= count).await;
-        drop(reached.expect("the sender is alive"));
+        let reached = started.wait_for(|started| *started >= count);
+        let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        drop(reached.expect("called in time").expect("a live sender"));
     }
 
     /// How many operations, of whatever kind, were called.
