@@ -10,7 +10,8 @@ use crate::config::env::Lookup;
 use crate::config::error::ConfigError;
 use crate::config::keystore::KeystoreFile;
 use crate::config::node::{Node, parse_document};
-use crate::config::reader::{Reader, Section};
+use crate::config::reader::Reader;
+use crate::config::section::Section;
 
 /// The image of a file.
 #[derive(Default)]
@@ -168,7 +169,7 @@ fn read_policies(reader: &mut Reader<'_>, root: &mut Section) -> Vec<PolicyFile>
         return Vec::new();
     };
     let mut files = Vec::new();
-    for (name, node) in Reader::entries(policies) {
+    for (name, node) in policies.into_entries() {
         let path = format!("policy.{name}");
         let mut file = PolicyFile {
             name,
@@ -211,7 +212,7 @@ fn read_apis(reader: &mut Reader<'_>, root: &mut Section) -> Vec<ApiFile> {
         return Vec::new();
     };
     let mut files = Vec::new();
-    for (path, node) in Reader::entries(apis) {
+    for (path, node) in apis.into_entries() {
         let key_path = format!("api.{path}");
         let Some(mut api) = reader.section(&node, &key_path, &key_path) else {
             continue;

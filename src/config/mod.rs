@@ -1,9 +1,9 @@
 //! Layer 9: the configuration file, from YAML to what it means.
 //!
-//! [`node`] reads YAML into a tree that knows lines and spelling, [`reader`] gives typed access to
-//! it, [`file`] is the image of what was written, [`resolve`] checks it and gives it its meaning.
-//! Nothing here connects to anything or opens other files, with one exception: the token file of
-//! `keystore.vault.kubernetes` must be readable.
+//! `node` reads YAML into a tree that knows lines and spelling, `reader` gives typed access to it,
+//! `file` is the image of what was written, `resolve` checks it and gives it its meaning.
+//! Nothing here connects to anything, and nothing opens other files, with one exception: the token
+//! file of `keystore.vault.kubernetes` must be readable.
 
 pub mod duration;
 pub mod env;
@@ -14,6 +14,7 @@ pub mod level;
 mod node;
 mod reader;
 mod resolve;
+mod section;
 #[cfg(test)]
 mod tests;
 

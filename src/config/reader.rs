@@ -13,6 +13,7 @@ use crate::config::duration::GoDuration;
 use crate::config::env::{Lookup, reference};
 use crate::config::error::ConfigError;
 use crate::config::node::{Kind, Node, Position, Scalar, Tag};
+use crate::config::section::Section;
 
 /// Work done: nodes looked at, long texts counting for more. A file of the greatest size takes less
 /// unless aliases multiply it.
@@ -43,31 +44,6 @@ pub(super) struct Reader<'a> {
     warnings: Vec<(Position, String)>,
     visits: usize,
 }
-
-/// A mapping under read: its entries by key, merge keys resolved.
-pub(super) struct Section {
-    /// Key path from the root, empty for the root itself.
-    path: String,
-    entries: Vec<(Rc<Node>, Rc<Node>)>,
-    index: HashMap<String, usize>,
-    taken: Vec<&'static str>,
-}
-
-/// Keys that had a meaning in older versions: path, what to say.
-const LEGACY: [(&str, &str); 6] = [
-    ("root", "the admin is set by 'admin.identity'"),
-    (
-        "policy.*.paths",
-        "the rules of a policy are 'allow' and 'deny'",
-    ),
-    ("keystore.generic", "plugin keystores no longer exist"),
-    ("keystore.vault.approle.retry", "the delay is fixed"),
-    ("keystore.vault.kubernetes.retry", "the delay is fixed"),
-    (
-        "keystore.gemalto.keysecure.credentials.retry",
-        "the delay is fixed",
-    ),
-];
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: Lookup<'a>) -> Self {
@@ -142,12 +118,7 @@ impl<'a> Reader<'a> {
         if !self.keys_are_unique(entries) {
             return None;
         }
-        let mut section = Section {
-            path: path.to_owned(),
-            entries: Vec::new(),
-            index: HashMap::new(),
-            taken: Vec::new(),
-        };
+        let mut section = Section::new(path);
         self.collect(node, &mut section, 0);
         Some(section)
     }
@@ -225,33 +196,9 @@ impl<'a> Reader<'a> {
 
     /// Ends a section with a fixed set of keys: notes those that nobody asked for.
     pub(super) fn close(&mut self, section: &Section) {
-        for (key, _) in &section.entries {
-            let Some(scalar) = key.scalar() else { continue };
-            let name = scalar.text.as_str();
-            let is_extension = section.path.is_empty() && name.starts_with("x-");
-            if section.taken.contains(&name) || is_extension {
-                continue;
-            }
-            let path = section.path_of(name);
-            let text = match legacy_advice(&path) {
-                Some(advice) => {
-                    format!("'{path}' no longer has a meaning and is ignored: {advice}")
-                }
-                None => match section.similar(name) {
-                    Some(known) => format!("unknown key '{path}' is ignored: '{known}' is known"),
-                    None => format!("unknown key '{path}' is ignored"),
-                },
-            };
-            self.warn(key.at, text);
+        for (at, text) in section.ignored() {
+            self.warn(at, text);
         }
-    }
-
-    /// The names and values of a section whose keys the user chooses.
-    pub(super) fn entries(section: Section) -> impl Iterator<Item = (String, Rc<Node>)> {
-        section.entries.into_iter().filter_map(|(key, value)| {
-            let name = key.scalar()?.text.as_str().to_owned();
-            Some((name, value))
-        })
     }
 
     /// The items of the list under `key`, null ones left out.
@@ -426,45 +373,4 @@ impl<'a> Reader<'a> {
         let tag = tag.name();
         self.issue(at, format!("cannot unmarshal {tag} `{shown}` into {kind}"));
     }
-}
-
-impl Section {
-    fn insert(&mut self, name: &str, key: &Rc<Node>, value: &Rc<Node>) {
-        if !self.index.contains_key(name) {
-            self.index.insert(name.to_owned(), self.entries.len());
-            self.entries.push((Rc::clone(key), Rc::clone(value)));
-        }
-    }
-
-    /// The value under `key`, which thereby is a known one.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Rc<Node>> {
-        self.taken.push(key);
-        let &entry = self.index.get(key)?;
-        self.entries.get(entry).map(|(_, value)| Rc::clone(value))
-    }
-
-    /// The path from the root of the document to `key` in this section.
-    pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
-    }
-
-    /// The known key that differs from `name` in the case of letters only.
-    fn similar(&self, name: &str) -> Option<&'static str> {
-        let mut known = self.taken.iter().copied();
-        known.find(|known| known.eq_ignore_ascii_case(name))
-    }
-}
-
-fn legacy_advice(path: &str) -> Option<&'static str> {
-    LEGACY.into_iter().find_map(|(pattern, advice)| {
-        let matches = match pattern.split_once('*') {
-            Some((start, end)) => path.starts_with(start) && path.ends_with(end),
-            None => path == pattern,
-        };
-        matches.then_some(advice)
-    })
 }

@@ -8,7 +8,8 @@ use crate::config::duration::GoDuration;
 use crate::config::keystore::{
     AwsConfig, EntrustConfig, FortanixConfig, GcpConfig, KeySecureConfig, VaultTransit,
 };
-use crate::config::reader::{Reader, Section};
+use crate::config::reader::Reader;
+use crate::config::section::Section;
 
 /// All sections, in the order in which they are checked.
 #[derive(Default)]
