@@ -72,7 +72,9 @@ pub struct Peer {
 impl Peer {
     /// The identity; unknown if there is none.
     pub fn identity_or_unknown(&self) -> Identity {
-        self.identity.clone().unwrap_or_else(|_| Identity::unknown())
+        self.identity
+            .clone()
+            .unwrap_or_else(|_| Identity::unknown())
     }
 }
 

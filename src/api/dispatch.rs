@@ -58,8 +58,12 @@ pub enum Body {
 impl Admitted<'_> {
     /// How much of the body to keep. Zero: drain it, keep nothing.
     pub fn body_bytes_max(&self) -> usize {
-        let declared = self.body_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-        declared.unwrap_or(usize::MAX).min(self.route.body_bytes_max)
+        let declared = self
+            .body_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        declared
+            .unwrap_or(usize::MAX)
+            .min(self.route.body_bytes_max)
     }
 
     /// What follows the route's path.
@@ -75,7 +79,11 @@ impl Api {
             return Admission::Answer(malformed_target());
         }
         let (index, path, resource_at) = match find(head.path) {
-            RouteMatch::Route { index, path, resource_at } => (index, path, resource_at),
+            RouteMatch::Route {
+                index,
+                path,
+                resource_at,
+            } => (index, path, resource_at),
             RouteMatch::NotFound => return Admission::Answer(route_not_found()),
             RouteMatch::Malformed => return Admission::Answer(malformed_target()),
             RouteMatch::Redirect(mut location) => {
@@ -107,7 +115,10 @@ impl Api {
     fn check(&self, admitted: &mut Admitted<'_>) -> Result<(), ApiError> {
         let (method, expected) = (admitted.method, admitted.route.method);
         if method != expected && !(method == "POST" && expected == "PUT") {
-            return Err(ApiError::MethodNotAllowed { received: method.to_owned(), expected });
+            return Err(ApiError::MethodNotAllowed {
+                received: method.to_owned(),
+                expected,
+            });
         }
         match admitted.settings.access {
             Access::Public => {}
@@ -128,7 +139,10 @@ impl Api {
                 return Err(error);
             }
         }
-        match self.authorizer.authorize(&admitted.identity, &admitted.path) {
+        match self
+            .authorizer
+            .authorize(&admitted.identity, &admitted.path)
+        {
             Ok(_permit) => Ok(()),
             Err(denied) => {
                 log_denied(admitted, &denied.to_string());
@@ -139,7 +153,10 @@ impl Api {
 
     /// Serves an admitted request.
     pub async fn serve(&self, request: Admitted<'_>, body: Body) -> Reply {
-        let active = request.route.counted.then(|| ActiveRequest::start(&self.metrics));
+        let active = request
+            .route
+            .counted
+            .then(|| ActiveRequest::start(&self.metrics));
         let span = tracing::trace_span!(
             "request",
             route = request.route.path,
@@ -150,16 +167,20 @@ impl Api {
         let result = if span.is_disabled() {
             within(request.settings.timeout, handler).await
         } else {
-            within(request.settings.timeout, handler).instrument(span.clone()).await
+            within(request.settings.timeout, handler)
+                .instrument(span.clone())
+                .await
         };
-        let reply = result.unwrap_or(Err(ApiError::TimedOut)).unwrap_or_else(|error| {
-            log_failure(&request, &error);
-            let mut reply = error_reply(&error);
-            // A body that was cut off would be taken for the next request.
-            reply.close |= matches!(error, ApiError::InvalidBody | ApiError::InvalidImportBody)
-                && self.is_cut_off(&request);
-            reply
-        });
+        let reply = result
+            .unwrap_or(Err(ApiError::TimedOut))
+            .unwrap_or_else(|error| {
+                log_failure(&request, &error);
+                let mut reply = error_reply(&error);
+                // A body that was cut off would be taken for the next request.
+                reply.close |= matches!(error, ApiError::InvalidBody | ApiError::InvalidImportBody)
+                    && self.is_cut_off(&request);
+                reply
+            });
         span.record("status", reply.status);
         if let Some(active) = active {
             active.end(reply.status);
@@ -241,7 +262,11 @@ struct DisplayIdentity<'a>(&'a Identity);
 
 impl std::fmt::Display for DisplayIdentity<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_unknown() { "<unknown>" } else { self.0.as_str() })
+        f.write_str(if self.0.is_unknown() {
+            "<unknown>"
+        } else {
+            self.0.as_str()
+        })
     }
 }
 
@@ -255,7 +280,11 @@ struct ActiveRequest<'a> {
 impl<'a> ActiveRequest<'a> {
     fn start(metrics: &'a Metrics) -> Self {
         metrics.request_started();
-        Self { metrics, started: Instant::now(), status: None }
+        Self {
+            metrics,
+            started: Instant::now(),
+            status: None,
+        }
     }
 
     fn end(mut self, status: u16) {
@@ -265,6 +294,7 @@ impl<'a> ActiveRequest<'a> {
 
 impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
-        self.metrics.request_ended(self.status, self.started.elapsed());
+        self.metrics
+            .request_ended(self.status, self.started.elapsed());
     }
 }

@@ -7,8 +7,9 @@ use super::policy::{pattern, rules};
 use super::reply::Reply;
 use crate::base::identity::Identity;
 use crate::base::name::is_valid_name;
-use crate::wire::response::{DescribeIdentity, DescribeSelf, ListIdentities};
-use crate::wire::to_go_json;
+use crate::wire::go_json::to_go_json;
+use crate::wire::identity::{IdentityDescription, IdentityList, SelfDescription};
+use crate::wire::policy::Patterns;
 
 pub(super) fn describe(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let identity = request.resource();
@@ -19,23 +20,36 @@ pub(super) fn describe(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiEr
     let policies = api.authorizer.policies();
     let created_at = policies.created_at().to_rfc3339_local();
     if policies.is_admin(&identity) {
-        let described = DescribeIdentity { admin: true, created_at, ..DescribeIdentity::default() };
+        let described = IdentityDescription {
+            admin: true,
+            policy: String::new(),
+            created_at,
+            created_by: String::new(),
+        };
         return Ok(Reply::json(to_go_json(&described)));
     }
-    let assigned = policies.assigned(&identity).ok_or(ApiError::IdentityNotFound)?;
-    Ok(Reply::json(to_go_json(&DescribeIdentity {
+    let assigned = policies
+        .assigned(&identity)
+        .ok_or(ApiError::IdentityNotFound)?;
+    Ok(Reply::json(to_go_json(&IdentityDescription {
+        admin: false,
         policy: assigned.name.to_string(),
         created_at,
         created_by: policies.admin().to_string(),
-        ..DescribeIdentity::default()
     })))
 }
 
 pub(super) fn list(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let pattern = pattern(request)?;
     let policies = api.authorizer.policies();
-    let identities = policies.identities(pattern.prefix).map(str::to_owned).collect();
-    Ok(Reply::json(to_go_json(&ListIdentities { identities, continue_at: String::new() })))
+    let identities = policies
+        .identities(pattern.prefix)
+        .map(Identity::to_string)
+        .collect();
+    Ok(Reply::json(to_go_json(&IdentityList {
+        identities,
+        continue_at: String::new(),
+    })))
 }
 
 pub(super) fn describe_self(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
@@ -43,18 +57,27 @@ pub(super) fn describe_self(api: &Api, request: &Admitted<'_>) -> Result<Reply, 
     let created_at = policies.created_at().to_rfc3339_local();
     let identity = request.identity.to_string();
     if policies.is_admin(&request.identity) {
-        let described =
-            DescribeSelf { identity, admin: true, created_at, ..DescribeSelf::default() };
+        let described = SelfDescription {
+            identity,
+            admin: true,
+            created_at,
+            created_by: String::new(),
+            policy: String::new(),
+            allow: Patterns::default(),
+            deny: Patterns::default(),
+        };
         return Ok(Reply::json(to_go_json(&described)));
     }
-    let assigned = policies.assigned(&request.identity).ok_or(ApiError::IdentityNotFound)?;
-    Ok(Reply::json(to_go_json(&DescribeSelf {
+    let assigned = policies
+        .assigned(&request.identity)
+        .ok_or(ApiError::IdentityNotFound)?;
+    Ok(Reply::json(to_go_json(&SelfDescription {
         identity,
         created_at,
         created_by: policies.admin().to_string(),
         policy: assigned.name.to_string(),
         allow: rules(assigned.policy.allow()),
         deny: rules(assigned.policy.deny()),
-        ..DescribeSelf::default()
+        admin: false,
     })))
 }

@@ -54,7 +54,9 @@ pub(super) async fn decrypt(
             .key
             .open(&request.ciphertext, &request.context)
             .map_err(|_| ApiError::NotAuthentic)?;
-        Ok(Reply::secret_json(SecretBytes::new(wire::response::plaintext(plaintext.expose()))))
+        Ok(Reply::secret_json(SecretBytes::new(
+            wire::response::plaintext(plaintext.expose()),
+        )))
     })
     .await
 }
@@ -77,10 +79,12 @@ pub(super) async fn generate(
     with_key(api, name, complete(body)?, parse, |key, context| {
         let mut random = random::array::<{ DATA_KEY_BYTES + RANDOM_BYTES }>()
             .map_err(|_| ApiError::GenerateFailed)?;
-        let (data_key, seal_random) =
-            random.split_first_chunk::<DATA_KEY_BYTES>().ok_or(ApiError::GenerateFailed)?;
-        let seal_random =
-            seal_random.first_chunk::<RANDOM_BYTES>().ok_or(ApiError::GenerateFailed)?;
+        let (data_key, seal_random) = random
+            .split_first_chunk::<DATA_KEY_BYTES>()
+            .ok_or(ApiError::GenerateFailed)?;
+        let seal_random = seal_random
+            .first_chunk::<RANDOM_BYTES>()
+            .ok_or(ApiError::GenerateFailed)?;
         let ciphertext = key
             .key
             .seal(seal_random, data_key, context)
@@ -92,24 +96,23 @@ pub(super) async fn generate(
     .await
 }
 
-pub(super) async fn hmac(
-    api: &Api,
-    request: &Admitted<'_>,
-    body: Body,
-) -> Result<Reply, ApiError> {
+pub(super) async fn hmac(api: &Api, request: &Admitted<'_>, body: Body) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
     let parse = |body: &[u8]| wire::request::parse_hmac(body).map_err(|_| ApiError::InvalidBody);
     with_key(api, name, complete(body)?, parse, |key, request| {
         let hmac = key.hmac.as_ref().ok_or(ApiError::NoHmacKey)?;
-        let sum = hmac.sum(request.message.expose());
-        Ok(Reply::secret_json(SecretBytes::new(wire::response::hmac(&sum))))
+        let sum = hmac.sum(&request.message);
+        Ok(Reply::secret_json(SecretBytes::new(wire::response::hmac(
+            &sum,
+        ))))
     })
     .await
 }
 
 pub(super) async fn describe(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
-    let describe = |key: &KeyVersion| wire::response::DescribeKey {
+    let describe = |key: &KeyVersion| wire::key::KeyDescription {
+        id: String::new(),
         name: name.as_str().to_owned(),
         algorithm: key.key.cipher().as_str().to_owned(),
         created_at: key.created_at.to_rfc3339(),
@@ -117,16 +120,19 @@ pub(super) async fn describe(api: &Api, request: &Admitted<'_>) -> Result<Reply,
     };
     let described = match api.cache.with_cached(name, describe) {
         Some(described) => described,
-        None => describe(api.cache.load(name).await?.key_version()),
+        None => describe(api.cache.load(name).await?.key()),
     };
-    Ok(Reply::json(wire::to_go_json(&described)))
+    Ok(Reply::json(wire::go_json::to_go_json(&described)))
 }
 
 pub(super) async fn create(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
-    let key =
-        KeyVersion::generate(Cipher::preferred(), Timestamp::now(), request.identity.as_str())
-            .map_err(|_| ApiError::CreateFailed)?;
+    let key = KeyVersion::generate(
+        Cipher::preferred(),
+        Timestamp::now(),
+        request.identity.as_str(),
+    )
+    .map_err(|_| ApiError::CreateFailed)?;
     store(api, request, name, &key).await
 }
 
@@ -136,7 +142,9 @@ pub(super) async fn import(
     body: Body,
 ) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
-    let Body::Complete(body) = body else { return Err(ApiError::InvalidImportBody) };
+    let Body::Complete(body) = body else {
+        return Err(ApiError::InvalidImportBody);
+    };
     let parsed = wire::request::parse_import(&body).map_err(|_| ApiError::InvalidImportBody)?;
     let Some(cipher) = Cipher::parse(&parsed.cipher) else {
         return Err(ApiError::UnsupportedAlgorithm(parsed.cipher));
@@ -158,7 +166,7 @@ async fn store(
 ) -> Result<Reply, ApiError> {
     let audit = api.audit.reserve().map_err(|_| ApiError::Overloaded)?;
     let value = key.encode().map_err(|_| ApiError::CreateFailed)?;
-    api.gateway
+    api.cache
         .create(name, value)
         .await
         .map_err(|error| ApiError::store(Verb::Create, error))?;
@@ -169,7 +177,10 @@ async fn store(
 pub(super) async fn delete(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
     let audit = api.audit.reserve().map_err(|_| ApiError::Overloaded)?;
-    api.cache.delete(name).await.map_err(|error| ApiError::store(Verb::Delete, error))?;
+    api.cache
+        .delete(name)
+        .await
+        .map_err(|error| ApiError::store(Verb::Delete, error))?;
     record(audit, request, format!("secret key '{name}' deleted"));
     Ok(Reply::empty())
 }
@@ -201,7 +212,10 @@ pub(super) async fn list(api: &Api, request: &Admitted<'_>) -> Result<Reply, Api
 }
 
 fn listing(names: Vec<String>, continue_at: String) -> Reply {
-    Reply::json(wire::to_go_json(&wire::response::ListKeys { names, continue_at }))
+    Reply::json(wire::go_json::to_go_json(&wire::key::KeyList {
+        names,
+        continue_at,
+    }))
 }
 
 fn record(audit: AuditPermit, request: &Admitted<'_>, message: String) {
@@ -244,16 +258,18 @@ async fn with_key<P: Send + 'static, R: Send + 'static>(
             return result;
         }
         let key = api.cache.load(name).await?;
-        return work(key.key_version(), &parsed);
+        return work(key.key(), &parsed);
     }
     let parsed = on_blocking_pool(move || parse(&body)).await?;
     let key = api.cache.load(name).await?;
-    on_blocking_pool(move || work(key.key_version(), &parsed)).await
+    on_blocking_pool(move || work(key.key(), &parsed)).await
 }
 
 /// Runs what takes too long for a connection's thread.
 async fn on_blocking_pool<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ApiError::Overloaded)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ApiError::Overloaded)?
 }

@@ -22,20 +22,30 @@ const STREAM_TYPE: &str = "application/x-ndjson";
 
 pub(super) fn errors(api: &Api) -> Result<Reply, ApiError> {
     let lines = api.error_log.subscribe().ok_or(ApiError::Overloaded)?;
-    Ok(streamed(lines, api, |text: Arc<str>| wire::log::error_line(&text)))
+    Ok(streamed(lines, api, |text: Arc<str>| {
+        wire::log::ErrorEvent {
+            message: text.to_string(),
+        }
+        .to_line()
+    }))
 }
 
 pub(super) fn audit(api: &Api) -> Result<Reply, ApiError> {
     let events = api.audit.subscribe().ok_or(ApiError::Overloaded)?;
     Ok(streamed(events, api, |event: Arc<AuditEvent>| {
-        wire::log::audit_line(&wire::log::AuditLine {
+        let event = wire::log::AuditEvent {
             time: event.time.to_rfc3339_local(),
-            ip: event.ip,
-            path: event.path.clone(),
-            identity: event.identity.to_string(),
-            status: event.status,
-            duration: event.duration,
-        })
+            request: wire::log::AuditRequest {
+                ip: event.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+                path: event.path.clone(),
+                identity: event.identity.to_string(),
+            },
+            response: wire::log::AuditResponse {
+                code: event.status,
+                time: u64::try_from(event.duration.as_nanos()).unwrap_or(u64::MAX),
+            },
+        };
+        event.to_line()
     }))
 }
 
@@ -52,24 +62,32 @@ fn streamed<T: Clone + Send + 'static>(
     }
 }
 
+/// Waits until the node is going down; a node whose sender is gone is.
+async fn until_true(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
 fn until_drained<T: Clone + Send + 'static>(
     events: Receiver<T>,
     draining: watch::Receiver<bool>,
     to_line: impl Fn(T) -> Vec<u8> + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((events, draining, to_line), |(mut events, mut draining, to_line)| async move {
-        loop {
-            tokio::select! {
-                _ = draining.wait_for(|draining| *draining) => return None,
-                event = events.recv() => match event {
-                    Ok(event) => {
-                        let line = Bytes::from(to_line(event));
-                        return Some((line, (events, draining, to_line)));
-                    }
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
-                },
+    stream::unfold(
+        (events, draining, to_line),
+        |(mut events, mut draining, to_line)| async move {
+            loop {
+                tokio::select! {
+                    () = until_true(&mut draining) => return None,
+                    event = events.recv() => match event {
+                        Ok(event) => {
+                            let line = Bytes::from(to_line(event));
+                            return Some((line, (events, draining, to_line)));
+                        }
+                        Err(RecvError::Lagged(_)) => {}
+                        Err(RecvError::Closed) => return None,
+                    },
+                }
             }
-        }
-    })
+        },
+    )
 }

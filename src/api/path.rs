@@ -33,7 +33,9 @@ pub(super) fn clean(path: &str) -> Cow<'_, str> {
 }
 
 fn is_clean(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix('/') else { return false };
+    let Some(rest) = path.strip_prefix('/') else {
+        return false;
+    };
     let mut segments = rest.split('/').peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();

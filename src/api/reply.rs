@@ -74,6 +74,10 @@ impl Reply {
 
     /// 200 with a body of the given content type.
     pub fn of_type(content_type: &'static str, body: Bytes) -> Self {
-        Self { content_type: Some(content_type), body: ReplyBody::Bytes(body), ..Self::empty() }
+        Self {
+            content_type: Some(content_type),
+            body: ReplyBody::Bytes(body),
+            ..Self::empty()
+        }
     }
 }

@@ -14,7 +14,10 @@ pub fn error_reply(error: &ApiError) -> Reply {
     let (status, message) = status_and_message(error);
     let mut reply = Reply {
         status,
-        ..Reply::of_type("application/json", Bytes::from(wire::error::error_body(&message)))
+        ..Reply::of_type(
+            "application/json",
+            Bytes::from(wire::error::error_body(&message)),
+        )
     };
     match error {
         // RFC 9110 wants Allow; the original says Accept.
@@ -45,18 +48,27 @@ pub(super) fn malformed_target() -> Reply {
     Reply {
         status: 400,
         close: true,
-        ..Reply::of_type("text/plain; charset=utf-8", Bytes::from_static(b"400 Bad Request"))
+        ..Reply::of_type(
+            "text/plain; charset=utf-8",
+            Bytes::from_static(b"400 Bad Request"),
+        )
     }
 }
 
 /// 301 to `location`, with the small page that browsers want on GET.
 pub(super) fn redirect(method: &str, location: String) -> Reply {
-    let mut reply = Reply { status: 301, ..Reply::empty() };
+    let mut reply = Reply {
+        status: 301,
+        ..Reply::empty()
+    };
     if method == "GET" || method == "HEAD" {
         reply.content_type = Some("text/html; charset=utf-8");
     }
     if method == "GET" {
-        let target = location.replace('&', "&amp;").replace('"', "&#34;").replace('\'', "&#39;");
+        let target = location
+            .replace('&', "&amp;")
+            .replace('"', "&#34;")
+            .replace('\'', "&#39;");
         let target = target.replace('<', "&lt;").replace('>', "&gt;");
         let page = format!("<a href=\"{target}\">Moved Permanently</a>.\n\n");
         reply.body = ReplyBody::Bytes(Bytes::from(page));
@@ -81,15 +93,17 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::InvalidForwardedCertificate => fixed(400, "invalid client certificate"),
         ApiError::UntrustedForwardedCertificate => fixed(403, ""),
         ApiError::NotAllowed => fixed(403, "not authorized: insufficient permissions"),
-        ApiError::MethodNotAllowed { received, expected } => {
-            (405, format!("received method '{received}' expected '{expected}'").into())
-        }
+        ApiError::MethodNotAllowed { received, expected } => (
+            405,
+            format!("received method '{received}' expected '{expected}'").into(),
+        ),
         ApiError::InvalidKeyName(name) => (400, invalid_name("key name", name)),
         ApiError::InvalidPolicyName(name) => (400, invalid_name("policy name", name)),
         ApiError::InvalidIdentity(name) => (400, invalid_name("identity", name)),
-        ApiError::InvalidPattern(pattern) => {
-            (400, format!("listing pattern '{pattern}' is empty, too long or is invalid").into())
-        }
+        ApiError::InvalidPattern(pattern) => (
+            400,
+            format!("listing pattern '{pattern}' is empty, too long or is invalid").into(),
+        ),
         ApiError::InvalidBody => fixed(400, "invalid request body"),
         ApiError::InvalidImportBody => fixed(400, "invalid import key request body"),
         ApiError::UnsupportedAlgorithm(name) => {

@@ -96,16 +96,39 @@ const fn server_route(
 
 /// All routes; the ones that are called most stand first.
 pub(super) static ROUTES: [Route; 22] = [
-    route(Operation::Decrypt, "PUT", "/v1/key/decrypt/", BODY_BYTES_MAX),
-    route(Operation::Generate, "PUT", "/v1/key/generate/", BODY_BYTES_MAX),
-    route(Operation::Encrypt, "PUT", "/v1/key/encrypt/", BODY_BYTES_MAX),
+    route(
+        Operation::Decrypt,
+        "PUT",
+        "/v1/key/decrypt/",
+        BODY_BYTES_MAX,
+    ),
+    route(
+        Operation::Generate,
+        "PUT",
+        "/v1/key/generate/",
+        BODY_BYTES_MAX,
+    ),
+    route(
+        Operation::Encrypt,
+        "PUT",
+        "/v1/key/encrypt/",
+        BODY_BYTES_MAX,
+    ),
     route(Operation::Hmac, "PUT", "/v1/key/hmac/", BODY_BYTES_MAX),
     route(Operation::DescribeKey, "GET", "/v1/key/describe/", 0),
     route(Operation::CreateKey, "PUT", "/v1/key/create/", 0),
-    route(Operation::ImportKey, "PUT", "/v1/key/import/", BODY_BYTES_MAX),
+    route(
+        Operation::ImportKey,
+        "PUT",
+        "/v1/key/import/",
+        BODY_BYTES_MAX,
+    ),
     route(Operation::ListKeys, "GET", "/v1/key/list/", 0),
     route(Operation::DeleteKey, "DELETE", "/v1/key/delete/", 0),
-    Route { access: Access::Public, ..server_route(Operation::Version, "/version", 10, false) },
+    Route {
+        access: Access::Public,
+        ..server_route(Operation::Version, "/version", 10, false)
+    },
     server_route(Operation::Ready, "/v1/ready", 15, true),
     server_route(Operation::Status, "/v1/status", 15, true),
     server_route(Operation::Metrics, "/v1/metrics", 15, true),
@@ -113,11 +136,21 @@ pub(super) static ROUTES: [Route; 22] = [
     route(Operation::DescribePolicy, "GET", "/v1/policy/describe/", 0),
     route(Operation::ReadPolicy, "GET", "/v1/policy/read/", 0),
     route(Operation::ListPolicies, "GET", "/v1/policy/list/", 0),
-    route(Operation::DescribeIdentity, "GET", "/v1/identity/describe/", 0),
+    route(
+        Operation::DescribeIdentity,
+        "GET",
+        "/v1/identity/describe/",
+        0,
+    ),
     route(Operation::ListIdentities, "GET", "/v1/identity/list/", 0),
     Route {
         access: Access::Identified,
-        ..route(Operation::DescribeSelf, "GET", "/v1/identity/self/describe", 0)
+        ..route(
+            Operation::DescribeSelf,
+            "GET",
+            "/v1/identity/self/describe",
+            0,
+        )
     },
     server_route(Operation::ErrorLog, "/v1/log/error", 0, false),
     server_route(Operation::AuditLog, "/v1/log/audit", 0, false),
@@ -150,7 +183,11 @@ pub(super) struct RouteSettings {
 /// Where a request goes.
 #[derive(Debug)]
 pub(super) enum RouteMatch<'a> {
-    Route { index: usize, path: Cow<'a, str>, resource_at: usize },
+    Route {
+        index: usize,
+        path: Cow<'a, str>,
+        resource_at: usize,
+    },
     /// To this path, which keeps the request's query.
     Redirect(String),
     NotFound,
@@ -165,7 +202,10 @@ impl RouteTable {
             .iter()
             .map(|route| {
                 let of_path = overrides.iter().filter(|change| change.path == route.path);
-                let mut settings = RouteSettings { access: route.access, timeout: route.timeout };
+                let mut settings = RouteSettings {
+                    access: route.access,
+                    timeout: route.timeout,
+                };
                 for change in of_path {
                     if change.skip_auth && route.may_skip_auth {
                         settings.access = Access::Identified;
@@ -180,7 +220,8 @@ impl RouteTable {
 
     /// Whether the configuration opened a route to clients without a certificate.
     pub fn is_any_open(&self) -> bool {
-        self.iter().any(|(route, settings)| settings.access != route.access)
+        self.iter()
+            .any(|(route, settings)| settings.access != route.access)
     }
 
     pub(super) fn settings(&self, index: usize) -> RouteSettings {
@@ -208,13 +249,19 @@ pub(super) fn find(raw: &str) -> RouteMatch<'_> {
     if ROUTES.iter().any(|route| route.path == with_slash) {
         return RouteMatch::Redirect(with_slash);
     }
-    if was_clean { RouteMatch::NotFound } else { RouteMatch::Redirect(cleaned.into_owned()) }
+    if was_clean {
+        RouteMatch::NotFound
+    } else {
+        RouteMatch::Redirect(cleaned.into_owned())
+    }
 }
 
 /// Matches a clean path. Escapes in the fixed part are decoded segment by segment, so that an
 /// encoded slash never separates segments.
 fn match_routes(raw: &str) -> Option<RouteMatch<'_>> {
-    let Some(decoded) = path::decode(raw) else { return Some(RouteMatch::Malformed) };
+    let Some(decoded) = path::decode(raw) else {
+        return Some(RouteMatch::Malformed);
+    };
     for (index, route) in ROUTES.iter().enumerate() {
         let is_subtree = route.path.ends_with('/');
         let matches = if is_subtree {
@@ -223,7 +270,11 @@ fn match_routes(raw: &str) -> Option<RouteMatch<'_>> {
             decoded == route.path
         };
         if matches && (!raw.contains('%') || fixed_part_matches(raw, route.path)) {
-            return Some(RouteMatch::Route { index, resource_at: route.path.len(), path: decoded });
+            return Some(RouteMatch::Route {
+                index,
+                resource_at: route.path.len(),
+                path: decoded,
+            });
         }
     }
     None
@@ -234,7 +285,10 @@ fn fixed_part_matches(raw: &str, route: &str) -> bool {
     let mut segments = raw.split('/');
     let fixed = route.strip_suffix('/').unwrap_or(route);
     fixed.split('/').all(|want| {
-        segments.next().and_then(path::decode).is_some_and(|have| have == want)
+        segments
+            .next()
+            .and_then(path::decode)
+            .is_some_and(|have| have == want)
     })
 }
 
@@ -278,7 +332,10 @@ mod tests {
     #[test]
     fn an_encoded_slash_separates_nothing() {
         assert!(matches!(find("/v1%2Fkey/create/x"), RouteMatch::NotFound));
-        assert!(matches!(find("/v1/ke%79/create/x"), RouteMatch::Route { .. }));
+        assert!(matches!(
+            find("/v1/ke%79/create/x"),
+            RouteMatch::Route { .. }
+        ));
         assert!(matches!(find("/v1/key/create%2Fx"), RouteMatch::NotFound));
         assert!(matches!(find("/v1/key/create/%zz"), RouteMatch::Malformed));
     }

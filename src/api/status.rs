@@ -10,14 +10,17 @@ use super::reply::Reply;
 use crate::base::version::{COMMIT, VERSION};
 use crate::keystore::StoreError;
 use crate::telemetry::process::{ProcessFigures, processors, usable_processors};
-use crate::wire::response::{Route, Status, Version};
-use crate::wire::to_go_json;
+use crate::wire::go_json::to_go_json;
+use crate::wire::status::{ApiRoute, StatusResponse, VersionResponse};
 
 /// Content type of the metrics text.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
 
 pub(super) fn version() -> Reply {
-    Reply::json(to_go_json(&Version { version: VERSION.to_owned(), commit: COMMIT.to_owned() }))
+    Reply::json(to_go_json(&VersionResponse {
+        version: VERSION.to_owned(),
+        commit: COMMIT.to_owned(),
+    }))
 }
 
 pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
@@ -38,7 +41,7 @@ pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
 
 pub(super) async fn status(api: &Api) -> Result<Reply, ApiError> {
     let figures = ProcessFigures::read();
-    let mut status = Status {
+    let mut status = StatusResponse {
         version: VERSION.to_owned(),
         os: os().to_owned(),
         arch: arch().to_owned(),
@@ -47,7 +50,7 @@ pub(super) async fn status(api: &Api) -> Result<Reply, ApiError> {
         num_cpu_used: usable_processors() as u64,
         mem_heap_used: figures.heap_bytes,
         mem_stack_used: figures.stack_bytes,
-        ..Status::default()
+        ..StatusResponse::default()
     };
     match api.gateway.probe_now().await {
         Ok(latency) => status.keystore_latency = rounded_millis(latency).max(1),
@@ -60,16 +63,18 @@ pub(super) async fn status(api: &Api) -> Result<Reply, ApiError> {
 }
 
 pub(super) fn metrics(api: &Api) -> Result<Reply, ApiError> {
-    let text =
-        api.metrics.to_text(api.error_log.events()).map_err(|_| ApiError::MetricsFailed)?;
+    let text = api
+        .metrics
+        .to_text(api.error_log.events())
+        .map_err(|_| ApiError::MetricsFailed)?;
     Ok(Reply::of_type(METRICS_TYPE, Bytes::from(text)))
 }
 
 pub(super) fn routes(api: &Api) -> Reply {
     let table = api.routes.load();
-    let routes: Vec<Route> = table
+    let routes: Vec<ApiRoute> = table
         .iter()
-        .map(|(route, settings)| Route {
+        .map(|(route, settings)| ApiRoute {
             method: route.method.to_owned(),
             path: route.path.to_owned(),
             max_body: route.body_bytes_max as u64,
@@ -79,7 +84,11 @@ pub(super) fn routes(api: &Api) -> Reply {
     Reply::json(to_go_json(&routes))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an uptime is small and positive")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "an uptime is small and positive"
+)]
 fn whole_seconds(seconds: f64) -> u64 {
     seconds.round() as u64
 }

@@ -64,7 +64,13 @@ impl AuditActor {
                 records.recv().await.map(|record| (record, records))
             });
             Self::add_stream(records, context);
-            Self { console, settings, metrics, subscribers, _watch: watch }
+            Self {
+                console,
+                settings,
+                metrics,
+                subscribers,
+                _watch: watch,
+            }
         });
         sink
     }

@@ -32,7 +32,9 @@ pub struct AuditEvent {
 impl AuditEvent {
     /// The record as the console shows it.
     pub fn to_record(&self) -> Record {
-        let ip = self.ip.map_or_else(|| "invalid IP".to_owned(), |ip| ip.to_string());
+        let ip = self
+            .ip
+            .map_or_else(|| "invalid IP".to_owned(), |ip| ip.to_string());
         let fields = [
             ("req.method", self.method.clone()),
             ("req.path", self.path.clone()),
@@ -45,7 +47,10 @@ impl AuditEvent {
             time: self.time,
             severity: Severity::INFO,
             message: self.message.clone(),
-            fields: fields.into_iter().map(|(n, v)| (Cow::Borrowed(n), v)).collect(),
+            fields: fields
+                .into_iter()
+                .map(|(n, v)| (Cow::Borrowed(n), v))
+                .collect(),
         }
     }
 }
@@ -53,7 +58,7 @@ impl AuditEvent {
 /// A short duration as Go prints it: `176.692µs`, `1.5ms`, `2s`.
 fn go_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    let (unit, scale) = match nanos {
+    let (unit, scale): (&str, u128) = match nanos {
         0 => return "0s".to_owned(),
         1..1_000 => return format!("{nanos}ns"),
         1_000..1_000_000 => ("µs", 1_000),
@@ -89,7 +94,10 @@ mod tests {
     #[test]
     fn the_console_form_is_what_scripts_parse() {
         let event = AuditEvent {
-            time: Timestamp { seconds: 0, nanos: 0 },
+            time: Timestamp {
+                seconds: 0,
+                nanos: 0,
+            },
             message: "secret key 'my-key' created".to_owned(),
             method: "PUT".to_owned(),
             path: "/v1/key/create/my-key".to_owned(),

@@ -43,7 +43,11 @@ impl AuditSink {
     ///
     /// [`Overloaded`] if the queue is full, or the audit actor is gone.
     pub fn reserve(&self) -> Result<AuditPermit, Overloaded> {
-        self.queue.clone().try_reserve_owned().map(AuditPermit).map_err(|_| Overloaded)
+        self.queue
+            .clone()
+            .try_reserve_owned()
+            .map(AuditPermit)
+            .map_err(|_| Overloaded)
     }
 
     /// Events from now on; `None` if there are too many subscribers. A subscriber that is slower

@@ -20,7 +20,14 @@ impl AuthzActor {
     pub(crate) fn start_with(policies: PolicySet, watch: DeathWatch) -> (Addr<Self>, Authorizer) {
         let policies = Published::new(policies);
         let authorizer = Authorizer::new(policies.clone());
-        (Self { policies, _watch: watch }.start(), authorizer)
+        (
+            Self {
+                policies,
+                _watch: watch,
+            }
+            .start(),
+            authorizer,
+        )
     }
 }
 

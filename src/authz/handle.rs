@@ -53,7 +53,9 @@ impl Authorizer {
         if assigned.policy.allows(path) {
             Ok(Permit(()))
         } else {
-            Err(Denied::Policy { policy: assigned.name.to_string() })
+            Err(Denied::Policy {
+                policy: assigned.name.to_string(),
+            })
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
 
 use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use actix_server::{Server, ServerHandle};
@@ -19,7 +18,7 @@ use crate::base::snapshot::Published;
 pub(crate) struct IngressActor {
     server: Option<Server>,
     handle: ServerHandle,
-    tls: Published<Arc<TlsState>>,
+    tls: Published<TlsState>,
     is_draining: bool,
     watch: DeathWatch,
 }
@@ -37,10 +36,17 @@ impl IngressActor {
         tls: TlsState,
         watch: DeathWatch,
     ) -> io::Result<Addr<Self>> {
-        let tls = Published::new(Arc::new(tls));
+        let tls = Published::new(tls);
         let server = server(listener, workers, api, tls.clone())?;
         let handle = server.handle();
-        Ok(Self { server: Some(server), handle, tls, is_draining: false, watch }.start())
+        Ok(Self {
+            server: Some(server),
+            handle,
+            tls,
+            is_draining: false,
+            watch,
+        }
+        .start())
     }
 }
 
@@ -64,7 +70,7 @@ impl Handler<ReplaceTls> for IngressActor {
     type Result = ();
 
     fn handle(&mut self, message: ReplaceTls, _: &mut Self::Context) {
-        self.tls.publish(Arc::new(message.tls));
+        self.tls.publish(message.tls);
         // Nobody waits any more: the settings hold all the same.
         let _ = message.reply.send(());
     }

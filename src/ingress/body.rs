@@ -29,7 +29,9 @@ pub(super) struct BodyMemory(Arc<Semaphore>);
 
 impl BodyMemory {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BODY_MEMORY_BYTES_MAX / INLINE_BODY_BYTES_MAX)))
+        Self(Arc::new(Semaphore::new(
+            BODY_MEMORY_BYTES_MAX / INLINE_BODY_BYTES_MAX,
+        )))
     }
 
     /// Room for one more body of up to `bytes`; `None` if there is none.
@@ -49,7 +51,11 @@ pub(super) struct Received {
 
 impl Received {
     fn new(body: Body, is_finished: bool) -> Self {
-        Self { body, is_finished, memory: None }
+        Self {
+            body,
+            is_finished,
+            memory: None,
+        }
     }
 
     /// The body, and what must be held for as long as the body is.
@@ -70,16 +76,14 @@ pub(super) async fn receive(
     }
 }
 
-async fn receive_all(
-    source: &mut impl BodySource,
-    keep: usize,
-    memory: &BodyMemory,
-) -> Received {
+async fn receive_all(source: &mut impl BodySource, keep: usize, memory: &BodyMemory) -> Received {
     let mut kept = Kept::Nothing;
     let mut permit = None;
     let mut total = 0_usize;
     while let Some(chunk) = source.next_chunk().await {
-        let Ok(chunk) = chunk else { return Received::new(Body::TooLarge, false) };
+        let Ok(chunk) = chunk else {
+            return Received::new(Body::TooLarge, false);
+        };
         total = total.saturating_add(chunk.len());
         if keep == 0 {
             if total > IGNORED_BODY_BYTES_MAX {
@@ -98,7 +102,11 @@ async fn receive_all(
         }
         kept.push(chunk);
     }
-    Received { body: Body::Complete(kept.into_bytes()), is_finished: true, memory: permit }
+    Received {
+        body: Body::Complete(kept.into_bytes()),
+        is_finished: true,
+        memory: permit,
+    }
 }
 
 /// Chunks so far; a body of one chunk is not copied.
@@ -181,6 +189,9 @@ mod tests {
                 _ => panic!("neither taken nor refused"),
             }
         }
-        assert_eq!(held.len(), BODY_MEMORY_BYTES_MAX / (16 * INLINE_BODY_BYTES_MAX));
+        assert_eq!(
+            held.len(),
+            BODY_MEMORY_BYTES_MAX / (16 * INLINE_BODY_BYTES_MAX)
+        );
     }
 }

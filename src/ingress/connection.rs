@@ -10,7 +10,10 @@ use crate::crypto::certificate::{identity_of, is_ca};
 
 /// The peer that presented `certificates`, its own first.
 pub(super) fn peer(address: Option<SocketAddr>, certificates: &[CertificateDer<'_>]) -> Peer {
-    Peer { ip: address.map(|address| canonical(address.ip())), identity: identity(certificates) }
+    Peer {
+        ip: address.map(|address| canonical(address.ip())),
+        identity: identity(certificates),
+    }
 }
 
 /// An IPv4 client of a dual-stack socket is shown as IPv4.

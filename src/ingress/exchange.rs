@@ -48,7 +48,10 @@ impl Exchange {
                 let body_is_finished = received.is_finished;
                 let (body, _memory) = received.into_parts();
                 let reply = self.api.serve(admitted, body).await;
-                Answer { reply, body_is_finished }
+                Answer {
+                    reply,
+                    body_is_finished,
+                }
             }
         }
     }
@@ -56,6 +59,9 @@ impl Exchange {
     /// Answers without looking at the body, which is read and thrown away.
     async fn refuse(&self, reply: Reply, source: &mut impl BodySource) -> Answer {
         let received = receive(source, 0, &self.memory).await;
-        Answer { reply, body_is_finished: received.is_finished }
+        Answer {
+            reply,
+            body_is_finished: received.is_finished,
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! HTTP/1.1, by actix-web.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix_http::HttpService;
-use actix_service::{IntoServiceFactory, fn_service, map_config};
-use actix_web::body::BoxBody;
+use actix_http::{Extensions, HttpService, Protocol};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, fn_service, map_config};
 use actix_web::dev::{AppConfig, Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::KeepAlive;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
@@ -17,65 +17,57 @@ use tokio_rustls::server::TlsStream;
 
 use super::body::{BodySource, Broken};
 use super::exchange::{Answer, Connection, Exchange};
+use super::listener::{IdentifiedStream, LocalFuture};
 use super::proxy::Headers;
 use crate::api::{ReplyBody, RequestHead};
 use crate::base::limits::{KEEP_ALIVE, REQUEST_HEAD_TIMEOUT, SHUTDOWN_GRACE};
 
 /// A connection, with what the handshake told about it.
-pub(super) type Stream = super::listener::IdentifiedStream<TlsStream<TcpStream>>;
+pub(super) type Stream = IdentifiedStream<TlsStream<TcpStream>>;
 
-/// The HTTP/1.1 side of a worker: serves one connection after another.
-macro_rules! http1_service {
-    ($exchange:expr) => {{
-        let exchange: super::exchange::Exchange = $exchange;
-        super::http1::builder().finish(super::http1::application(exchange))
-    }};
-}
-pub(super) use http1_service;
+/// Serves HTTP/1.1 connections; hides the type of the actix-web service.
+pub(super) struct Connections(Box<ServeConnection>);
 
-pub(super) fn builder<S>() -> actix_http::HttpServiceBuilder<Stream, S>
-where
-    S: actix_service::ServiceFactory<actix_http::Request, Config = ()>,
-    S::Error: Into<actix_http::Response<BoxBody>> + 'static,
-    S::InitError: std::fmt::Debug,
-    <S::Service as actix_service::Service<actix_http::Request>>::Future: 'static,
-{
-    HttpService::build()
-        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
-        .client_disconnect_timeout(SHUTDOWN_GRACE)
-        .on_connect_ext(|stream: &Stream, extensions| {
-            extensions.insert(Rc::clone(&stream.connection));
+type ServeConnection = dyn Fn(Stream, Option<SocketAddr>) -> LocalFuture<()>;
+
+impl Connections {
+    /// The HTTP/1.1 side of a worker thread: an actix-web application with one service for all
+    /// paths, because the API routes by its own table.
+    pub(super) fn new(exchange: Exchange) -> LocalFuture<Result<Self, ()>> {
+        let exchange = Rc::new(exchange);
+        let app = App::new().default_service(fn_service(move |request: ServiceRequest| {
+            let exchange = Rc::clone(&exchange);
+            async move {
+                let (request, payload) = request.into_parts();
+                let response = answer(&exchange, &request, payload).await;
+                Ok(ServiceResponse::new(request, response))
+            }
+        }));
+        let service = HttpService::build()
+            .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+            .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+            .client_disconnect_timeout(SHUTDOWN_GRACE)
+            .on_connect_ext(|stream: &Stream, extensions: &mut Extensions| {
+                extensions.insert(Rc::clone(&stream.connection));
+            })
+            .finish(map_config(app.into_factory(), |()| AppConfig::default()))
+            .new_service(());
+        Box::pin(async move {
+            let service = service.await?;
+            Ok(Self(Box::new(move |stream, address| {
+                let served = service.call((stream, Protocol::Http1, address));
+                Box::pin(async move {
+                    // How a connection ends is the client's affair.
+                    let _ = served.await;
+                })
+            })))
         })
-}
+    }
 
-/// The actix-web application: one service for all paths, because the API routes by its own table.
-pub(super) fn application(
-    exchange: Exchange,
-) -> impl actix_service::ServiceFactory<
-    actix_http::Request,
-    Config = (),
-    Response = ServiceResponse<BoxBody>,
-    Error = actix_web::Error,
-    InitError = (),
-    Service = impl actix_service::Service<
-        actix_http::Request,
-        Response = ServiceResponse<BoxBody>,
-        Error = actix_web::Error,
-        Future = impl Future<Output = Result<ServiceResponse<BoxBody>, actix_web::Error>> + 'static,
-    >,
-    Future = impl 'static,
-> {
-    let exchange = Rc::new(exchange);
-    let app = App::new().default_service(fn_service(move |request: ServiceRequest| {
-        let exchange = Rc::clone(&exchange);
-        async move {
-            let (request, payload) = request.into_parts();
-            let response = answer(&exchange, &request, payload).await;
-            Ok(ServiceResponse::new(request, response))
-        }
-    }));
-    map_config(app.into_factory(), |()| AppConfig::default())
+    /// Serves one connection to its end.
+    pub(super) async fn serve(&self, stream: Stream, address: Option<SocketAddr>) {
+        (self.0)(stream, address).await;
+    }
 }
 
 async fn answer(exchange: &Exchange, request: &HttpRequest, payload: Payload) -> HttpResponse {

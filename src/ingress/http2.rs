@@ -144,8 +144,13 @@ async fn answer(
         body_bytes: declared_length(&parts.headers, &body),
         received,
     };
-    let mut body = Http2Body { stream: body, empty_frames: 0 };
-    let answer = exchange.answer(connection, head, &parts.headers, &mut body).await;
+    let mut body = Http2Body {
+        stream: body,
+        empty_frames: 0,
+    };
+    let answer = exchange
+        .answer(connection, head, &parts.headers, &mut body)
+        .await;
     let is_finished = answer.body_is_finished;
     let is_head = parts.method == Method::HEAD;
     drop(body);
@@ -160,7 +165,13 @@ fn declared_length(headers: &HeaderMap, body: &RecvStream) -> Option<u64> {
     if body.is_end_stream() {
         return Some(0);
     }
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 async fn send(answer: Answer, is_head: bool, respond: &mut SendResponse<Bytes>) {
@@ -188,13 +199,17 @@ async fn send(answer: Answer, is_head: bool, respond: &mut SendResponse<Bytes>) 
             headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             let is_end = is_head || bytes.is_empty();
             // A failure means that the client has reset the stream: nobody waits for the answer.
-            let Ok(mut stream) = respond.send_response(response, is_end) else { return };
+            let Ok(mut stream) = respond.send_response(response, is_end) else {
+                return;
+            };
             if !is_end {
                 send_bytes(&mut stream, bytes).await;
             }
         }
         ReplyBody::Stream(body) => {
-            let Ok(mut stream) = respond.send_response(response, false) else { return };
+            let Ok(mut stream) = respond.send_response(response, false) else {
+                return;
+            };
             send_stream(&mut stream, body).await;
         }
     }
@@ -207,7 +222,10 @@ async fn send_bytes(stream: &mut SendStream<Bytes>, bytes: Bytes) {
         let _ = stream.send_data(bytes, true);
         return;
     }
-    if within(REQUEST_BODY_TIMEOUT, send_paced(stream, bytes, true)).await.is_none() {
+    if within(REQUEST_BODY_TIMEOUT, send_paced(stream, bytes, true))
+        .await
+        .is_none()
+    {
         stream.send_reset(Reason::CANCEL);
     }
 }
@@ -217,7 +235,9 @@ async fn send_paced(stream: &mut SendStream<Bytes>, mut bytes: Bytes, is_last: b
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
         let capacity = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
-        let Some(Ok(capacity)) = capacity else { return false };
+        let Some(Ok(capacity)) = capacity else {
+            return false;
+        };
         let chunk = bytes.split_to(capacity.min(bytes.len()));
         let is_end = is_last && bytes.is_empty();
         if stream.send_data(chunk, is_end).is_err() {
@@ -255,7 +275,9 @@ struct Http2Body {
 
 impl BodySource for Http2Body {
     async fn next_chunk(&mut self) -> Option<Result<Bytes, Broken>> {
-        let Ok(chunk) = self.stream.data().await? else { return Some(Err(Broken)) };
+        let Ok(chunk) = self.stream.data().await? else {
+            return Some(Err(Broken));
+        };
         if chunk.is_empty() {
             self.empty_frames += 1;
             if self.empty_frames > H2_EMPTY_FRAMES_MAX {

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use actix_http::Protocol;
 use actix_server::Server;
 use actix_service::{Service, ServiceFactory};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
@@ -20,9 +19,8 @@ use tokio_rustls::server::TlsStream;
 use super::body::BodyMemory;
 use super::connection::peer;
 use super::exchange::{Connection, Exchange};
-use super::http1::http1_service;
-use super::http2;
 use super::tls::TlsState;
+use super::{http1, http2};
 use crate::api::Api;
 use crate::api::deadline::within;
 use crate::base::limits::{
@@ -56,7 +54,7 @@ pub(super) fn server(
     listener: TcpListener,
     workers: usize,
     api: Api,
-    tls: Published<Arc<TlsState>>,
+    tls: Published<TlsState>,
 ) -> io::Result<Server> {
     let memory = BodyMemory::new();
     let server = Server::build()
@@ -65,7 +63,10 @@ pub(super) fn server(
         .shutdown_timeout(SHUTDOWN_GRACE.as_secs())
         .disable_signals()
         .listen("kes", listener, move || WorkerFactory {
-            exchange: Exchange { api: api.clone(), memory: memory.clone() },
+            exchange: Exchange {
+                api: api.clone(),
+                memory: memory.clone(),
+            },
             tls: tls.clone(),
         })?
         .run();
@@ -75,60 +76,51 @@ pub(super) fn server(
 /// Makes the service of one worker thread.
 struct WorkerFactory {
     exchange: Exchange,
-    tls: Published<Arc<TlsState>>,
+    tls: Published<TlsState>,
 }
 
 /// One worker thread's service: a TCP connection in, nothing out.
-struct Worker<H> {
-    shared: Rc<WorkerShared<H>>,
+struct Worker {
+    shared: Rc<WorkerShared>,
 }
 
-struct WorkerShared<H> {
+struct WorkerShared {
     exchange: Rc<Exchange>,
-    tls: Published<Arc<TlsState>>,
+    tls: Published<TlsState>,
     handshakes: Semaphore,
-    http1: H,
+    http1: http1::Connections,
 }
 
-type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+pub(super) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 impl ServiceFactory<TcpStream> for WorkerFactory {
     type Response = ();
     type Error = ();
     type Config = ();
-    type Service = Worker<Http1Connections>;
+    type Service = Worker;
     type InitError = ();
-    type Future = LocalFuture<Result<Self::Service, ()>>;
+    type Future = LocalFuture<Result<Worker, ()>>;
 
     fn new_service(&self, (): ()) -> Self::Future {
-        let http1 = http1_service!(self.exchange.clone()).new_service(());
+        let http1 = http1::Connections::new(self.exchange.clone());
         let exchange = Rc::new(self.exchange.clone());
         let tls = self.tls.clone();
         Box::pin(async move {
-            let service = http1.await?;
-            let http1 = Http1Connections(Box::new(move |stream, address| {
-                let served = service.call((stream, Protocol::Http1, address));
-                Box::pin(async move {
-                    // How a connection ends is the client's affair.
-                    let _ = served.await;
-                })
-            }));
+            let http1 = http1.await?;
             let handshakes = Semaphore::new(HANDSHAKES_PER_WORKER_MAX);
-            let shared = WorkerShared { exchange, tls, handshakes, http1 };
-            Ok(Worker { shared: Rc::new(shared) })
+            Ok(Worker {
+                shared: Rc::new(WorkerShared {
+                    exchange,
+                    tls,
+                    handshakes,
+                    http1,
+                }),
+            })
         })
     }
 }
 
-/// Serves HTTP/1.1 connections; hides the type of the service behind one box per connection.
-struct Http1Connections(
-    #[expect(clippy::type_complexity, reason = "used once, and named by its wrapper")]
-    Box<
-        dyn Fn(IdentifiedStream<TlsStream<TcpStream>>, Option<SocketAddr>) -> LocalFuture<()>,
-    >,
-);
-
-impl Service<TcpStream> for Worker<Http1Connections> {
+impl Service<TcpStream> for Worker {
     type Response = ();
     type Error = ();
     type Future = LocalFuture<Result<(), ()>>;
@@ -146,18 +138,26 @@ impl Service<TcpStream> for Worker<Http1Connections> {
     }
 }
 
-async fn serve_connection(shared: Rc<WorkerShared<Http1Connections>>, stream: TcpStream) {
+async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
     configure(&stream);
     let address = stream.peer_addr().ok();
-    let tls = Arc::clone(&*shared.tls.load());
-    let Some(stream) = handshake(&shared, &tls, stream, address).await else { return };
+    let tls = shared.tls.load_full();
+    let Some(stream) = handshake(&shared, &tls, stream, address).await else {
+        return;
+    };
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
-    let connection = Rc::new(Connection { peer: peer(address, certificates), tls });
+    let connection = Rc::new(Connection {
+        peer: peer(address, certificates),
+        tls,
+    });
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(Rc::clone(&shared.exchange), connection, stream).await;
     } else {
-        (shared.http1.0)(IdentifiedStream { stream, connection }, address).await;
+        shared
+            .http1
+            .serve(IdentifiedStream { stream, connection }, address)
+            .await;
     }
 }
 
@@ -169,14 +169,16 @@ fn configure(stream: &TcpStream) {
 }
 
 async fn handshake(
-    shared: &WorkerShared<Http1Connections>,
+    shared: &WorkerShared,
     tls: &TlsState,
     stream: TcpStream,
     address: Option<SocketAddr>,
 ) -> Option<TlsStream<TcpStream>> {
     let accepted = within(TLS_HANDSHAKE_TIMEOUT, async {
         let _turn = shared.handshakes.acquire().await;
-        TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream).await
+        TlsAcceptor::from(Arc::clone(&tls.config))
+            .accept(stream)
+            .await
     });
     let reason = match accepted.await {
         Some(Ok(stream)) => return Some(stream),
@@ -190,7 +192,9 @@ async fn handshake(
 
 /// What went wrong in a handshake, in the words operators know.
 fn handshake_error(error: &io::Error) -> String {
-    let tls_error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls_error = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls_error {
         Some(rustls::Error::NoCertificatesPresented) => {
             "tls: client didn't provide a certificate".to_owned()

@@ -64,13 +64,15 @@ fn parse_certificate(value: &[u8]) -> Result<CertificateDer<'static>, ApiError> 
     if !has_valid_escapes(value) {
         return Err(ApiError::InvalidForwardedCertificate);
     }
-    let spaced: Vec<u8> =
-        value.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    let spaced: Vec<u8> = value
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
     let unescaped: Vec<u8> = percent_decode(&spaced).collect();
     let blocks = pem::blocks(&unescaped);
     match blocks.into_iter().next() {
         Some(block) if block.label == "CERTIFICATE" => {
-            let certificate = CertificateDer::from(block.der.expose().to_vec());
+            let certificate = CertificateDer::from(block.der.to_vec());
             match crate::crypto::certificate::identity_of(&certificate) {
                 Ok(_) => Ok(certificate),
                 Err(_) => Err(ApiError::InvalidForwardedCertificate),
@@ -81,11 +83,15 @@ fn parse_certificate(value: &[u8]) -> Result<CertificateDer<'static>, ApiError> 
 }
 
 fn has_valid_escapes(value: &[u8]) -> bool {
-    value.iter().enumerate().filter(|(_, byte)| **byte == b'%').all(|(at, _)| {
-        value
-            .get(at + 1..at + 3)
-            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    })
+    value
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .all(|(at, _)| {
+            value
+                .get(at + 1..at + 3)
+                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        })
 }
 
 /// The first address of an `X-Forwarded-For` header.

@@ -85,9 +85,7 @@ pub enum TlsError {
     #[error("failed to read TLS certificate: tls: private key does not match public key")]
     Mismatch,
     /// No client could verify this certificate.
-    #[error(
-        "invalid TLS certificate: certificate does not contain any DNS or IP address as SAN"
-    )]
+    #[error("invalid TLS certificate: certificate does not contain any DNS or IP address as SAN")]
     NoName,
     /// The library refuses the settings.
     #[error("invalid TLS configuration: {0}")]
@@ -125,8 +123,17 @@ impl TlsState {
     ) -> Result<Self, TlsError> {
         let provider = provider();
         let key = CertifiedKey::from_der(chain, key, &provider)?;
-        let clients = ClientAuth { required: true, verified: false };
-        Self::new(&provider, key, RootCertStore::empty(), clients, ProxySettings::default())
+        let clients = ClientAuth {
+            required: true,
+            verified: false,
+        };
+        Self::new(
+            &provider,
+            key,
+            RootCertStore::empty(),
+            clients,
+            ProxySettings::default(),
+        )
     }
 
     fn new(
@@ -147,7 +154,11 @@ impl TlsState {
         // verifier, and would hide a renewed certificate.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Self { config: Arc::new(config), proxy, forwarded })
+        Ok(Self {
+            config: Arc::new(config),
+            proxy,
+            forwarded,
+        })
     }
 }
 
@@ -169,8 +180,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path)
-        .map_err(|error| TlsError::Read { what, reason: os_error::describe("open", path, &error) })
+    std::fs::read(path).map_err(|error| TlsError::Read {
+        what,
+        reason: os_error::describe("open", path, &error),
+    })
 }
 
 fn load_key(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
@@ -206,7 +219,10 @@ fn client_roots(ca: Option<&Path>, verified: bool) -> Result<RootCertStore, TlsE
     })?;
     if !metadata.is_dir() {
         let source = |source| TlsError::Pem { what: WHAT, source };
-        add_certificates(&mut roots, &pem::certificates(&read(WHAT, path)?).map_err(source)?);
+        add_certificates(
+            &mut roots,
+            &pem::certificates(&read(WHAT, path)?).map_err(source)?,
+        );
         return Ok(roots);
     }
     let directory_error = |error: std::io::Error| TlsError::Read {
@@ -218,8 +234,10 @@ fn client_roots(ca: Option<&Path>, verified: bool) -> Result<RootCertStore, TlsE
         if entry.is_dir() {
             continue;
         }
-        let certificates = pem::certificates(&read(WHAT, &entry)?)
-            .map_err(|_| TlsError::InvalidCa { path: entry.display().to_string() })?;
+        let certificates =
+            pem::certificates(&read(WHAT, &entry)?).map_err(|_| TlsError::InvalidCa {
+                path: entry.display().to_string(),
+            })?;
         add_certificates(&mut roots, &certificates);
     }
     Ok(roots)
@@ -240,6 +258,10 @@ fn client_verifier(
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .clear_root_hint_subjects();
-    let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
+    let builder = if clients.required {
+        builder
+    } else {
+        builder.allow_unauthenticated()
+    };
     Ok(builder.build()?)
 }

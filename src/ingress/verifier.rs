@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
+};
 use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
@@ -24,7 +26,10 @@ pub(super) struct AnyCertificate {
 impl AnyCertificate {
     /// `required`: a client without a certificate is turned away in the handshake.
     pub(super) fn new(provider: &Arc<CryptoProvider>, required: bool) -> Arc<Self> {
-        Arc::new(Self { algorithms: provider.signature_verification_algorithms, required })
+        Arc::new(Self {
+            algorithms: provider.signature_verification_algorithms,
+            required,
+        })
     }
 }
 
@@ -64,10 +69,15 @@ impl ClientCertVerifier for AnyCertificate {
             .iter()
             .find_map(|(scheme, algorithms)| (*scheme == signed.scheme).then_some(*algorithms))
             .ok_or_else(bad_signature)?;
-        let is_valid = algorithms
-            .iter()
-            .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok());
-        if is_valid { Ok(HandshakeSignatureValid::assertion()) } else { Err(bad_signature()) }
+        let is_valid = algorithms.iter().any(|algorithm| {
+            key.verify_signature(*algorithm, message, signed.signature())
+                .is_ok()
+        });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(bad_signature())
+        }
     }
 
     fn verify_tls13_signature(
@@ -85,7 +95,7 @@ impl ClientCertVerifier for AnyCertificate {
 }
 
 /// The public key info of a certificate.
-fn spki(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
+fn spki<'a>(certificate: &'a CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'a>, Error> {
     spki_of(certificate)
         .map(SubjectPublicKeyInfoDer::from)
         .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))

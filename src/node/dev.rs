@@ -33,7 +33,9 @@ impl Development {
         let certificate_error = |error: rcgen::Error| NodeError::Certificate(error.to_string());
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "localhost");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "localhost");
         params.subject_alt_names = addresses.iter().copied().map(SanType::IpAddress).collect();
         if let Ok(name) = "localhost".try_into() {
             params.subject_alt_names.push(SanType::DnsName(name));
@@ -62,9 +64,14 @@ pub fn local_addresses(address: SocketAddr) -> Result<Vec<IpAddr>, NodeError> {
     if !address.ip().is_unspecified() {
         return Ok(vec![address.ip()]);
     }
-    let interfaces = if_addrs::get_if_addrs()
-        .map_err(|source| NodeError::System { what: "the list of interfaces", source })?;
-    let mut all: Vec<IpAddr> = interfaces.into_iter().map(|interface| interface.ip()).collect();
+    let interfaces = if_addrs::get_if_addrs().map_err(|source| NodeError::System {
+        what: "the list of interfaces",
+        source,
+    })?;
+    let mut all: Vec<IpAddr> = interfaces
+        .into_iter()
+        .map(|interface| interface.ip())
+        .collect();
     all.retain(|ip| !is_link_local(ip) && !ip.is_multicast());
     let mut addresses: Vec<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
     if addresses.is_empty() {
@@ -73,7 +80,9 @@ pub fn local_addresses(address: SocketAddr) -> Result<Vec<IpAddr>, NodeError> {
     addresses.sort_by_key(|ip| (*ip != IpAddr::V4(Ipv4Addr::LOCALHOST), *ip));
     addresses.dedup();
     if addresses.is_empty() {
-        return Err(NodeError::Address("no IPv4 or IPv6 addresses available".to_owned()));
+        return Err(NodeError::Address(
+            "no IPv4 or IPv6 addresses available".to_owned(),
+        ));
     }
     Ok(addresses)
 }

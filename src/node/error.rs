@@ -42,7 +42,9 @@ pub enum NodeError {
     #[error(transparent)]
     PredefinedKey(#[from] EnsureKeysError),
     /// A predefined key has an invalid name.
-    #[error("kesconf: invalid key config: key name '{0}' is empty, too long or contains invalid characters")]
+    #[error(
+        "kesconf: invalid key config: key name '{0}' is empty, too long or contains invalid characters"
+    )]
     PredefinedKeyName(String),
     /// No random numbers.
     #[error(transparent)]

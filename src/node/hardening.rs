@@ -14,10 +14,16 @@ pub struct Hardening {
 
 /// Applies what can be applied. `lock_memory` is left out for development servers.
 pub fn harden(lock_memory: bool) -> Hardening {
-    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     let limited = setrlimit(Resource::Core, no_core).is_ok();
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok() && limited;
     // ONFAULT: pages are locked as they come into use, not all that is reserved for thread stacks.
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
-    Hardening { memory_locked: lock_memory && mlockall(all).is_ok(), undumpable }
+    Hardening {
+        memory_locked: lock_memory && mlockall(all).is_ok(),
+        undumpable,
+    }
 }

@@ -120,8 +120,11 @@ impl Prepared {
     ///
     /// [`NodeError::PredefinedKey`] with the first that failed.
     pub(super) async fn create_predefined_keys(&self) -> Result<(), NodeError> {
-        let names: Vec<KeyName<'_>> =
-            self.predefined_keys.iter().filter_map(|name| KeyName::parse(name)).collect();
+        let names: Vec<KeyName<'_>> = self
+            .predefined_keys
+            .iter()
+            .filter_map(|name| KeyName::parse(name))
+            .collect();
         Ok(ensure_keys(&*self.store, &names, &self.admin).await?)
     }
 }
@@ -146,7 +149,10 @@ fn load_tls(config: &Config) -> Result<TlsState, NodeError> {
     };
     // A route that is open to everybody needs handshakes without a certificate.
     let opens_a_route = RouteTable::new(&route_overrides(config)).is_any_open();
-    let clients = ClientAuth { required: !opens_a_route, verified: config.tls.verify_clients };
+    let clients = ClientAuth {
+        required: !opens_a_route,
+        verified: config.tls.verify_clients,
+    };
     let proxy = ProxySettings {
         identities: config.tls.proxy_identities.clone(),
         certificate_header: config.tls.proxy_cert_header.clone().unwrap_or_default(),
@@ -182,10 +188,14 @@ fn policy_set(config: &Config, started_at: Timestamp) -> Result<PolicySet, NodeE
 /// [`NodeError::Address`] in the words operators know.
 pub fn listen_address(text: &str) -> Result<SocketAddr, NodeError> {
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Err(NodeError::Address(format!("address {text}: missing port in address")));
+        return Err(NodeError::Address(format!(
+            "address {text}: missing port in address"
+        )));
     };
     if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
-        return Err(NodeError::Address(format!("address {text}: too many colons in address")));
+        return Err(NodeError::Address(format!(
+            "address {text}: too many colons in address"
+        )));
     }
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let ip = match host {
@@ -209,18 +219,21 @@ fn listen_port(port: &str) -> Result<u16, NodeError> {
         return Ok(number);
     }
     if port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(NodeError::Address(format!("listen tcp: address {port}: invalid port")));
+        return Err(NodeError::Address(format!(
+            "listen tcp: address {port}: invalid port"
+        )));
     }
-    service_port(port).ok_or_else(|| {
-        NodeError::Address(format!("listen tcp: lookup tcp/{port}: unknown port"))
-    })
+    service_port(port)
+        .ok_or_else(|| NodeError::Address(format!("listen tcp: lookup tcp/{port}: unknown port")))
 }
 
 /// The port of a service name, as the system knows it.
 fn service_port(name: &str) -> Option<u16> {
     let services = std::fs::read_to_string("/etc/services").ok();
     let known = [("http", 80), ("https", 443)];
-    let built_in = known.iter().find_map(|(service, port)| (*service == name).then_some(*port));
+    let built_in = known
+        .iter()
+        .find_map(|(service, port)| (*service == name).then_some(*port));
     built_in.or_else(|| {
         services?.lines().find_map(|line| {
             let mut fields = line.split('#').next()?.split_whitespace();
@@ -257,9 +270,23 @@ mod tests {
         assert_eq!(text("127.0.0.1:7373"), "127.0.0.1:7373");
         assert_eq!(text("[::1]:7373"), "[::1]:7373");
         assert_eq!(text("127.0.0.1:http"), "127.0.0.1:80");
-        assert_eq!(text("127.0.0.1"), "address 127.0.0.1: missing port in address");
-        assert_eq!(text("localhost:7373"), "'localhost' is not a valid IP address");
-        assert_eq!(text("1.2.3.4:99999"), "listen tcp: address 99999: invalid port");
-        assert!(listen_address(":7373").expect("an address").ip().is_unspecified());
+        assert_eq!(
+            text("127.0.0.1"),
+            "address 127.0.0.1: missing port in address"
+        );
+        assert_eq!(
+            text("localhost:7373"),
+            "'localhost' is not a valid IP address"
+        );
+        assert_eq!(
+            text("1.2.3.4:99999"),
+            "listen tcp: address 99999: invalid port"
+        );
+        assert!(
+            listen_address(":7373")
+                .expect("an address")
+                .ip()
+                .is_unspecified()
+        );
     }
 }

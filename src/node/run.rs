@@ -80,7 +80,9 @@ impl Node {
         let (death_sender, deaths) = mpsc::channel(16);
         let watch = |actor| death_watch(actor, &death_sender);
 
-        telemetry.error_log.configure(prepared.error_severity, prepared.format);
+        telemetry
+            .error_log
+            .configure(prepared.error_severity, prepared.format);
         let audit_settings = AuditSettings::new();
         audit_settings.configure(prepared.audit_severity, prepared.format);
         let metrics = Arc::new(Metrics::new(telemetry.uptime)?);
@@ -116,7 +118,10 @@ impl Node {
             prepared.tls,
             watch("ingress"),
         )
-        .map_err(|source| NodeError::System { what: "the listening server", source })?;
+        .map_err(|source| NodeError::System {
+            what: "the listening server",
+            source,
+        })?;
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }
@@ -153,14 +158,35 @@ impl Node {
     /// [`NodeError`] if a predefined key cannot be created, or an actor does not respond.
     pub async fn reload(&self, prepared: Prepared) -> Result<(), NodeError> {
         prepared.create_predefined_keys().await?;
-        let Prepared { store, expiry, policies, tls, .. } = prepared;
-        tell(&self.gateway_actor, "gateway", |reply| ReplaceStore { store, reply }).await?;
-        tell(&self.cache_actor, "cache", |reply| ReplaceExpiry { expiry, reply }).await?;
-        tell(&self.authz, "authorization", |reply| ReplacePolicies { policies, reply }).await?;
+        let Prepared {
+            store,
+            expiry,
+            policies,
+            tls,
+            ..
+        } = prepared;
+        tell(&self.gateway_actor, "gateway", |reply| ReplaceStore {
+            store,
+            reply,
+        })
+        .await?;
+        tell(&self.cache_actor, "cache", |reply| ReplaceExpiry {
+            expiry,
+            reply,
+        })
+        .await?;
+        tell(&self.authz, "authorization", |reply| ReplacePolicies {
+            policies,
+            reply,
+        })
+        .await?;
         self.routes.publish(prepared.routes);
         tell(&self.ingress, "ingress", |reply| ReplaceTls { tls, reply }).await?;
-        self.telemetry.error_log.configure(prepared.error_severity, prepared.format);
-        self.audit_settings.configure(prepared.audit_severity, prepared.format);
+        self.telemetry
+            .error_log
+            .configure(prepared.error_severity, prepared.format);
+        self.audit_settings
+            .configure(prepared.audit_severity, prepared.format);
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
         }
@@ -173,7 +199,11 @@ impl Node {
     ///
     /// [`NodeError`] if the ingress does not respond.
     pub async fn reload_tls(&self, prepared: PreparedTls) -> Result<(), NodeError> {
-        tell(&self.ingress, "ingress", |reply| ReplaceTls { tls: prepared.0, reply }).await
+        tell(&self.ingress, "ingress", |reply| ReplaceTls {
+            tls: prepared.0,
+            reply,
+        })
+        .await
     }
 
     /// Waits until an actor dies, and names it. Its node must stop then.
@@ -210,7 +240,9 @@ where
     M::Result: Send + MessageResponse<A, M>,
 {
     let (reply, replied) = oneshot::channel();
-    actor.try_send(message(reply)).map_err(|_| NodeError::ActorUnresponsive(name))?;
+    actor
+        .try_send(message(reply))
+        .map_err(|_| NodeError::ActorUnresponsive(name))?;
     match tokio::time::timeout(ACTOR_REPLY_TIMEOUT, replied).await {
         Ok(Ok(())) => Ok(()),
         _ => Err(NodeError::ActorUnresponsive(name)),
@@ -226,7 +258,8 @@ fn death_watch(actor: &'static str, deaths: &mpsc::Sender<&'static str>) -> Deat
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, NodeError> {
-    listener
-        .local_addr()
-        .map_err(|source| NodeError::System { what: "the listening socket", source })
+    listener.local_addr().map_err(|source| NodeError::System {
+        what: "the listening socket",
+        source,
+    })
 }

@@ -22,7 +22,10 @@ pub fn run_system<T>(main: impl Future<Output = T>) -> Result<T, NodeError> {
         .thread_name("kes-core")
         .enable_all()
         .build()
-        .map_err(|source| NodeError::System { what: "the runtime", source })?;
+        .map_err(|source| NodeError::System {
+            what: "the runtime",
+            source,
+        })?;
     let mut runtime = Some(runtime);
     // `with_tokio_rt` calls the closure once, on this thread.
     let system = actix::System::with_tokio_rt(move || match runtime.take() {

@@ -22,12 +22,15 @@ pub fn open(config: &KeystoreConfig) -> Result<Arc<dyn KeyStore>, NodeError> {
             Ok(Arc::new(store))
         }
         KeystoreConfig::EncryptedFs(fs) => {
-            let store = EncryptedFsStore::open(&fs.path, &fs.master_key_path, &fs.master_key_cipher)
-                .map_err(open_error)?;
+            let store =
+                EncryptedFsStore::open(&fs.path, &fs.master_key_path, &fs.master_key_cipher)
+                    .map_err(open_error)?;
             Ok(Arc::new(store))
         }
         // `is_available` has refused all others.
-        _ => Err(NodeError::OpenStore("this keystore is not available in this build yet".into())),
+        _ => Err(NodeError::OpenStore(
+            "this keystore is not available in this build yet".into(),
+        )),
     }
 }
 

@@ -85,7 +85,11 @@ impl ErrorLog {
             // Fails only if the last subscriber has just gone.
             let _ = self.0.subscribers.send(Arc::from(text.as_str()));
         }
-        let line = if self.0.json.load(Ordering::Relaxed) { record.to_json() } else { text };
+        let line = if self.0.json.load(Ordering::Relaxed) {
+            record.to_json()
+        } else {
+            text
+        };
         self.0.console.write_line(line);
     }
 
@@ -109,7 +113,11 @@ fn is_wanted(metadata: &Metadata<'_>) -> bool {
 
 impl<S: Subscriber> Layer<S> for EventLayer {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if is_wanted(metadata) { Interest::always() } else { Interest::never() }
+        if is_wanted(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -164,8 +172,7 @@ mod tests {
     fn events_reach_subscribers_and_respect_the_threshold() {
         let log = ErrorLog::new(Console::start("test", std::io::sink()).expect("a thread"));
         let mut lines = log.subscribe().expect("a subscription");
-        let subscriber =
-            tracing_subscriber::registry().with(EventLayer { log: log.clone() });
+        let subscriber = tracing_subscriber::registry().with(EventLayer { log: log.clone() });
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("too detailed");
             tracing::error!(req.method = %"PUT", "it broke");
@@ -173,7 +180,10 @@ mod tests {
             tracing::error!("nobody hears");
         });
         let line = lines.try_recv().expect("a line");
-        assert!(line.ends_with("level=ERROR msg=\"it broke\" req.method=PUT"), "{line}");
+        assert!(
+            line.ends_with("level=ERROR msg=\"it broke\" req.method=PUT"),
+            "{line}"
+        );
         assert!(lines.try_recv().is_err());
         assert_eq!(log.events(), 1);
     }

@@ -118,7 +118,8 @@ impl Metrics {
     ///
     /// If a metric cannot be encoded.
     pub fn to_text(&self, error_events: u64) -> Result<String, prometheus::Error> {
-        self.error_events.inc_by(error_events.saturating_sub(self.error_events.get()));
+        self.error_events
+            .inc_by(error_events.saturating_sub(self.error_events.get()));
         self.system.refresh(self.uptime);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
@@ -134,13 +135,19 @@ impl CodeCounter {
     fn register(registry: &Registry, name: &str, help: &str) -> Result<Self, prometheus::Error> {
         let family = IntCounterVec::new(Opts::new(name, help), &["code"])?;
         registry.register(Box::new(family.clone()))?;
-        Ok(Self { family, children: (0..CODES).map(|_| OnceLock::new()).collect() })
+        Ok(Self {
+            family,
+            children: (0..CODES).map(|_| OnceLock::new()).collect(),
+        })
     }
 
     fn inc(&self, status: u16) {
         if let Some(child) = self.children.get(usize::from(status)) {
             child
-                .get_or_init(|| self.family.with_label_values(&[status.to_string().as_str()]))
+                .get_or_init(|| {
+                    self.family
+                        .with_label_values(&[status.to_string().as_str()])
+                })
                 .inc();
         }
     }
@@ -195,8 +202,10 @@ impl SystemGauges {
         self.heap_objects.set(0);
         self.heap_used.set(signed(figures.heap_bytes));
         self.stack_used.set(signed(figures.stack_bytes));
-        self.processors.set(i64::try_from(processors()).unwrap_or(1));
-        self.processors_used.set(i64::try_from(usable_processors()).unwrap_or(1));
+        self.processors
+            .set(i64::try_from(processors()).unwrap_or(1));
+        self.processors_used
+            .set(i64::try_from(usable_processors()).unwrap_or(1));
         self.threads.set(signed(figures.threads));
         self.uptime.set((uptime.seconds() * 100.0).round() / 100.0);
     }
@@ -234,7 +243,10 @@ mod tests {
         let metrics = Metrics::new(Uptime::start()).expect("metrics");
         let before = metrics.to_text(0).expect("text");
         assert!(!before.contains("kes_http_request_success{"), "{before}");
-        assert!(before.contains("kes_http_response_time_bucket{le=\"0.01\"} 0"), "{before}");
+        assert!(
+            before.contains("kes_http_response_time_bucket{le=\"0.01\"} 0"),
+            "{before}"
+        );
         metrics.request_started();
         metrics.request_ended(Some(200), Duration::from_millis(20));
         metrics.request_started();

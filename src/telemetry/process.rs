@@ -35,7 +35,11 @@ impl ProcessFigures {
 /// Logical processors of the machine.
 pub fn processors() -> usize {
     std::fs::read_to_string("/proc/cpuinfo")
-        .map(|text| text.lines().filter(|line| line.starts_with("processor")).count())
+        .map(|text| {
+            text.lines()
+                .filter(|line| line.starts_with("processor"))
+                .count()
+        })
         .ok()
         .filter(|count| *count > 0)
         .unwrap_or_else(usable_processors)

@@ -109,7 +109,9 @@ fn insert_nested(object: &mut Map<String, Value>, name: &str, value: &str) {
         object.insert(name.to_owned(), value.into());
         return;
     };
-    let entry = object.entry(group.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+    let entry = object
+        .entry(group.to_owned())
+        .or_insert_with(|| Value::Object(Map::new()));
     match entry {
         Value::Object(inner) => insert_nested(inner, rest, value),
         other => *other = value.into(),
@@ -120,7 +122,12 @@ fn insert_nested(object: &mut Map<String, Value>, name: &str, value: &str) {
 fn push_value(line: &mut String, value: &str) {
     let needs_quotes = value.is_empty()
         || value.chars().any(|c| {
-            c == '"' || c == '=' || c == '\\' || c.is_whitespace() || c.is_control() || c == '\u{fffd}'
+            c == '"'
+                || c == '='
+                || c == '\\'
+                || c.is_whitespace()
+                || c.is_control()
+                || c == '\u{fffd}'
         });
     if !needs_quotes {
         line.push_str(value);
@@ -149,10 +156,16 @@ mod tests {
 
     fn record(message: &str, fields: &[(&'static str, &str)]) -> Record {
         Record {
-            time: Timestamp { seconds: 0, nanos: 0 },
+            time: Timestamp {
+                seconds: 0,
+                nanos: 0,
+            },
             severity: Severity::INFO,
             message: message.to_owned(),
-            fields: fields.iter().map(|(n, v)| (Cow::Borrowed(*n), (*v).to_owned())).collect(),
+            fields: fields
+                .iter()
+                .map(|(n, v)| (Cow::Borrowed(*n), (*v).to_owned()))
+                .collect(),
         }
     }
 
@@ -160,7 +173,11 @@ mod tests {
     fn values_are_quoted_only_when_they_must_be() {
         let text = record(
             "secret key 'k' created",
-            &[("req.path", "/v1/key/create/k"), ("req.identity", ""), ("x", "a=b\n\"")],
+            &[
+                ("req.path", "/v1/key/create/k"),
+                ("req.identity", ""),
+                ("x", "a=b\n\""),
+            ],
         )
         .to_text();
         let tail = text.split_once(" level=").expect("a level").1;
