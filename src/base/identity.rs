@@ -26,7 +26,7 @@ impl Identity {
     pub fn of_spki(spki_der: &[u8]) -> Self {
         let digest = Sha256::digest(spki_der);
         let mut hex = String::with_capacity(64);
-        for byte in digest.iter() {
+        for byte in &digest {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
         }

@@ -99,7 +99,7 @@ impl<'a> ListPattern<'a> {
 fn is_valid_prefix(prefix: &str, starred: bool) -> bool {
     let total = prefix.len() + usize::from(starred);
     total <= NAME_BYTES_MAX
-        && !(prefix == "_" && !starred)
+        && (starred || prefix != "_")
         && prefix.bytes().all(is_name_byte)
         && !prefix.starts_with('-')
         && (starred || !prefix.ends_with('-'))
