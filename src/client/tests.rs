@@ -515,7 +515,11 @@ async fn pins_count_on_this_host_only() {
     };
     client.transport = Transport::new(elsewhere).expect("a transport");
     let refused = client.version().await.expect_err("pins do not count there");
-    assert!(refused.to_string().ends_with("x509: certificate signed by unknown authority"));
+    assert!(
+        refused
+            .to_string()
+            .ends_with("x509: certificate signed by unknown authority")
+    );
 }
 
 #[tokio::test]
