@@ -145,7 +145,10 @@ pub(super) async fn import(
     let Body::Complete(body) = body else {
         return Err(ApiError::InvalidImportBody);
     };
-    let parsed = wire::request::parse_import(&body).map_err(|_| ApiError::InvalidImportBody)?;
+    let mut parsed = wire::request::parse_import(&body).map_err(|_| ApiError::InvalidImportBody)?;
+    if parsed.is_legacy && parsed.cipher.is_empty() {
+        Cipher::Aes256.as_str().clone_into(&mut parsed.cipher);
+    }
     let Some(cipher) = Cipher::parse(&parsed.cipher) else {
         return Err(ApiError::UnsupportedAlgorithm(parsed.cipher));
     };
