@@ -56,6 +56,15 @@ pub const CACHED_KEYS_MAX: usize = 1_000_000;
 /// Time for one call of a keystore.
 pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time for a keystore to answer to a status call.
+pub const STORE_STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Operations of a file keystore under way at the same time.
+pub const FILE_OPERATIONS_MAX: usize = 64;
+
+/// Keys that are being loaded into the cache at the same time.
+pub const KEY_LOADS_MAX: usize = 4096;
+
 /// How often the keystore's status is asked.
 pub const STORE_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 

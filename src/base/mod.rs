@@ -2,6 +2,7 @@
 
 pub mod base64;
 pub mod clock;
+pub mod exit;
 pub mod identity;
 pub mod limits;
 pub mod name;
