@@ -15,11 +15,7 @@ use crate::base::clock::Timestamp;
 use crate::base::secret::{Key256, SecretBytes};
 
 /// The messages of `proto/kes/stored/v1/key.proto`.
-#[expect(
-    clippy::allow_attributes_without_reason,
-    unreachable_pub,
-    reason = "generated code"
-)]
+#[expect(unreachable_pub, reason = "generated code")]
 mod stored {
     include!(concat!(env!("OUT_DIR"), "/kes.stored.v1.rs"));
 }

@@ -39,6 +39,12 @@ impl Vector for Value {
     }
 }
 
+/// The bytes `first`, `first + 1` and so on.
+pub(super) fn counting<const N: usize>(first: u8) -> [u8; N] {
+    let mut bytes = first..;
+    std::array::from_fn(|_| bytes.next().unwrap())
+}
+
 /// Decodes hex.
 pub(super) fn hex(text: &str) -> Vec<u8> {
     (0..text.len())

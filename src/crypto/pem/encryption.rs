@@ -68,7 +68,7 @@ pub(super) fn decrypt(
     let iv = parse_hex(iv)
         .filter(|iv| iv.len() == algorithm.block_bytes())
         .ok_or(PemError::MalformedDekInfo)?;
-    if encrypted.is_empty() || encrypted.len() % algorithm.block_bytes() != 0 {
+    if encrypted.is_empty() || !encrypted.len().is_multiple_of(algorithm.block_bytes()) {
         return Err(PemError::PartialBlock);
     }
     let key = derive_key(password, &iv[..SALT_BYTES], algorithm.key_bytes());
@@ -163,7 +163,7 @@ fn unpadded_length(data: &[u8], block_bytes: usize) -> Option<usize> {
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |digit: u8| char::from(digit).to_digit(16);
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return None;
     }
     text.as_bytes()

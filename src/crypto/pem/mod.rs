@@ -84,7 +84,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
 /// The first private key of a file, decrypted with `password` if it is encrypted.
 ///
 /// Its kind (PKCS#8, PKCS#1, SEC 1) follows from its content, not from the label. Certificates may
-/// precede it, other blocks may not.
+/// precede it, other blocks may not. The caller wipes the key when done with it.
 ///
 /// # Errors
 ///
