@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::duration;
+use crate::config::duration::GoDuration;
 
 /// A key management server, and the commands to work with it.
 #[derive(Parser)]
@@ -86,7 +87,12 @@ pub(super) struct EnclaveFlag {
 #[derive(Args, Clone, Copy)]
 pub(super) struct ColorFlag {
     /// When to use colors: auto, always or never
-    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true
+    )]
     pub(super) color: When,
 }
 
@@ -338,7 +344,7 @@ pub(super) struct IdentityNewArgs {
     pub(super) dns: Vec<String>,
     /// Time until the certificate expires, for instance 2160h; 720h by default
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
-    pub(super) expiry: Option<i64>,
+    pub(super) expiry: Option<GoDuration>,
     /// Encrypt the private key with a password
     #[arg(long)]
     pub(super) encrypt: bool,
@@ -358,11 +364,17 @@ impl FromStr for IpList {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = |ip: &str| {
-            ip.trim()
-                .parse()
-                .map_err(|_| format!("invalid string being converted to IP address: {}", ip.trim()))
+            ip.trim().parse().map_err(|_| {
+                format!(
+                    "invalid string being converted to IP address: {}",
+                    ip.trim()
+                )
+            })
         };
-        text.split(',').map(parse).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(parse)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
@@ -420,7 +432,7 @@ pub(super) struct StatusArgs {
 pub(super) struct MetricArgs {
     /// Time between two samples
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration::parse)]
-    pub(super) rate: i64,
+    pub(super) rate: GoDuration,
     #[command(flatten)]
     pub(super) insecure: InsecureFlag,
     #[arg(hide = true, num_args = 0..)]
@@ -430,8 +442,7 @@ pub(super) struct MetricArgs {
 impl MetricArgs {
     /// The time between two samples; `None` if it is zero or negative.
     pub(super) fn rate(&self) -> Option<Duration> {
-        let nanos = u64::try_from(self.rate).ok().filter(|&nanos| nanos > 0)?;
-        Some(Duration::from_nanos(nanos))
+        self.rate.to_std().filter(|rate| !rate.is_zero())
     }
 }
 
@@ -458,13 +469,31 @@ pub(super) struct MigrateArgs {
     #[arg(short = 'f', long)]
     pub(super) force: bool,
     /// Endpoint of another product, which cannot be a target.
-    #[arg(short = 's', long, hide = true, env = "MINIO_KMS_SERVER", hide_env = true)]
+    #[arg(
+        short = 's',
+        long,
+        hide = true,
+        env = "MINIO_KMS_SERVER",
+        hide_env = true
+    )]
     pub(super) server: Option<String>,
     /// Enclave of that product.
-    #[arg(short = 'e', long, hide = true, env = "MINIO_KMS_ENCLAVE", hide_env = true)]
+    #[arg(
+        short = 'e',
+        long,
+        hide = true,
+        env = "MINIO_KMS_ENCLAVE",
+        hide_env = true
+    )]
     pub(super) enclave: Option<String>,
     /// API key of that product.
-    #[arg(short = 'a', long, hide = true, env = "MINIO_KMS_API_KEY", hide_env_values = true)]
+    #[arg(
+        short = 'a',
+        long,
+        hide = true,
+        env = "MINIO_KMS_API_KEY",
+        hide_env_values = true
+    )]
     pub(super) api_key: Option<String>,
     /// Skip the verification of that product's certificate.
     #[arg(short = 'k', long, hide = true)]

@@ -16,8 +16,8 @@ use super::output::{Env, Output, quote};
 
 /// Offered first and in this order, as the original does.
 const FAMILIAR: [&str; 15] = [
-    "server", "key", "policy", "identity", "log", "status", "metric", "create", "import", "info", "ls",
-    "rm", "encrypt", "decrypt", "dek",
+    "server", "key", "policy", "identity", "log", "status", "metric", "create", "import", "info",
+    "ls", "rm", "encrypt", "decrypt", "dek",
 ];
 
 /// The candidates, if a shell asks for them through the environment.
@@ -32,7 +32,11 @@ pub(super) fn requested(env: Env<'_>) -> Option<Vec<String>> {
 /// What may follow or complete the last word of `line`.
 fn candidates(line: &str) -> Vec<String> {
     let mut words: Vec<&str> = line.split_whitespace().skip(1).collect();
-    let last = if line.ends_with(char::is_whitespace) { "" } else { words.pop().unwrap_or_default() };
+    let last = if line.ends_with(char::is_whitespace) {
+        ""
+    } else {
+        words.pop().unwrap_or_default()
+    };
     let mut command = Cli::command();
     for word in words.iter().filter(|word| !word.starts_with('-')) {
         let Some(next) = command.find_subcommand(word).cloned() else {
@@ -40,19 +44,35 @@ fn candidates(line: &str) -> Vec<String> {
         };
         command = next;
     }
-    let all = if last.starts_with('-') { flags(&command) } else { subcommands(&command) };
-    all.into_iter().filter(|candidate| candidate.starts_with(last)).collect()
+    let all = if last.starts_with('-') {
+        flags(&command)
+    } else {
+        subcommands(&command)
+    };
+    all.into_iter()
+        .filter(|candidate| candidate.starts_with(last))
+        .collect()
 }
 
 fn flags(command: &Command) -> Vec<String> {
     let visible = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    visible.filter_map(|arg| arg.get_long().map(|long| format!("--{long}"))).collect()
+    visible
+        .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
+        .collect()
 }
 
 fn subcommands(command: &Command) -> Vec<String> {
-    let names = command.get_subcommands().map(Command::get_name).filter(|name| *name != "update");
+    let names = command
+        .get_subcommands()
+        .map(Command::get_name)
+        .filter(|name| *name != "update");
     let mut names: Vec<String> = names.map(str::to_owned).collect();
-    names.sort_by_key(|name| FAMILIAR.iter().position(|familiar| familiar == name).unwrap_or(FAMILIAR.len()));
+    names.sort_by_key(|name| {
+        FAMILIAR
+            .iter()
+            .position(|familiar| familiar == name)
+            .unwrap_or(FAMILIAR.len())
+    });
     names
 }
 
@@ -61,7 +81,8 @@ pub(super) fn run(args: &CompletionArgs) -> Result<(), Failure> {
     let usage = |message: String| Failure::usage("kes completion", message);
     let shell = match args.rest.as_slice() {
         [] => return Err(usage("no shell specified".to_owned())),
-        [name] => Shell::from_str(name, false).map_err(|_| usage(format!("{} is not a supported shell", quote(name))))?,
+        [name] => Shell::from_str(name, false)
+            .map_err(|_| usage(format!("{} is not a supported shell", quote(name))))?,
         _ => return Err(usage("too many arguments".to_owned())),
     };
     Output::detect().print(&script(shell))
@@ -97,17 +118,22 @@ enum InstallError {
 
 /// `kes --auto-completion`: installs completion for the shell of this user.
 pub(super) fn install(program: &OsStr) -> Result<(), Failure> {
-    let binary = std::env::current_exe()
-        .map_err(|source| Failure::System { what: "finding this program", source })?;
+    let binary = std::env::current_exe().map_err(|source| Failure::System {
+        what: "finding this program",
+        source,
+    })?;
     let name = program.to_string_lossy();
     let env = |name: &str| std::env::var(name).ok();
-    let message = install_for(&env, &binary, &name).map_err(|error| Failure::Refused(error.to_string()))?;
+    let message =
+        install_for(&env, &binary, &name).map_err(|error| Failure::Refused(error.to_string()))?;
     Output::detect().print(&message)
 }
 
 /// Adds what is missing to the start-up file of the shell; gives the message for the user.
 fn install_for(env: Env<'_>, binary: &Path, name: &str) -> Result<String, InstallError> {
-    let shell = env("SHELL").filter(|shell| !shell.is_empty()).ok_or(InstallError::NoShell)?;
+    let shell = env("SHELL")
+        .filter(|shell| !shell.is_empty())
+        .ok_or(InstallError::NoShell)?;
     let home = || env("HOME").map(PathBuf::from).ok_or(InstallError::NoHome);
     let complete = format!("complete -o default -C {} {name}", binary.display());
     let (path, lines) = if shell.ends_with("zsh") {
@@ -119,17 +145,29 @@ fn install_for(env: Env<'_>, binary: &Path, name: &str) -> Result<String, Instal
         let config = env("XDG_CONFIG_HOME").map(PathBuf::from);
         let config = config.map_or_else(|| home().map(|home| home.join(".config")), Ok)?;
         let path = config.join("fish").join("completions").join("kes.fish");
-        prepare(&path).map_err(|source| InstallError::Io { path: path.clone(), source })?;
-        (path, vec![format!("{} completion fish | source", binary.display())])
+        prepare(&path).map_err(|source| InstallError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        (
+            path,
+            vec![format!("{} completion fish | source", binary.display())],
+        )
     } else {
         return Err(InstallError::UnknownShell(shell));
     };
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => InstallError::NoFile(path.clone()),
-        _ => InstallError::Io { path: path.clone(), source },
+        _ => InstallError::Io {
+            path: path.clone(),
+            source,
+        },
     };
     let present = fs::read_to_string(&path).map_err(failed)?;
-    let missing: Vec<&String> = lines.iter().filter(|line| !present.lines().any(|old| old == *line)).collect();
+    let missing: Vec<&String> = lines
+        .iter()
+        .filter(|line| !present.lines().any(|old| old == *line))
+        .collect();
     if missing.is_empty() {
         return Ok("Completion is already installed.\n".to_owned());
     }
@@ -142,7 +180,8 @@ fn install_for(env: Env<'_>, binary: &Path, name: &str) -> Result<String, Instal
         text.push('\n');
     }
     let file = OpenOptions::new().append(true).open(&path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(failed)?;
     let shown = path.display();
     let listed: String = lines.iter().map(|line| format!("   {line}\n")).collect();
     Ok(format!(
@@ -155,7 +194,11 @@ fn prepare(path: &Path) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    OpenOptions::new().append(true).create(true).open(path).map(drop)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -3,13 +3,23 @@
 use super::*;
 
 fn environment<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
-    |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    |name| {
+        variables
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| (*value).to_owned())
+    }
 }
 
 #[test]
 fn candidates_complete_the_last_word() {
     for (line, expected) in [
-        ("kes key ", &["create", "import", "info", "ls", "rm", "encrypt", "decrypt", "dek"][..]),
+        (
+            "kes key ",
+            &[
+                "create", "import", "info", "ls", "rm", "encrypt", "decrypt", "dek",
+            ][..],
+        ),
         ("kes key c", &["create"]),
         ("kes policy ", &["info", "ls", "show"]),
         ("kes key create -", &["--insecure"]),
@@ -21,7 +31,12 @@ fn candidates_complete_the_last_word() {
         assert_eq!(candidates(line), expected, "{line}");
     }
     let commands = candidates("kes ");
-    assert_eq!(commands[..7], ["server", "key", "policy", "identity", "log", "status", "metric"]);
+    assert_eq!(
+        commands[..7],
+        [
+            "server", "key", "policy", "identity", "log", "status", "metric"
+        ]
+    );
     assert!(!commands.contains(&"update".to_owned()));
 }
 
@@ -42,32 +57,53 @@ fn installs_once() {
     let home_text = home.path().to_str().expect("UTF-8");
     let variables = [("SHELL", "/bin/zsh"), ("HOME", home_text)];
     let env = environment(&variables);
-    let install = || install_for(&env, Path::new("/usr/bin/kes"), "kes").map_err(|error| error.to_string());
+    let install =
+        || install_for(&env, Path::new("/usr/bin/kes"), "kes").map_err(|error| error.to_string());
 
-    assert_eq!(install(), Err(format!("open {}: no such file or directory", path.display())));
+    assert_eq!(
+        install(),
+        Err(format!(
+            "open {}: no such file or directory",
+            path.display()
+        ))
+    );
     fs::write(&path, "alias x=y").expect("written");
     let message = install().expect("installed");
-    assert!(message.starts_with(&format!("Added completion to '{}'\n\nTo uninstall", path.display())));
+    assert!(message.starts_with(&format!(
+        "Added completion to '{}'\n\nTo uninstall",
+        path.display()
+    )));
     let expected = "alias x=y\nautoload -U +X bashcompinit && bashcompinit\ncomplete -o default -C /usr/bin/kes kes\n";
     assert_eq!(fs::read_to_string(&path).expect("read"), expected);
-    assert_eq!(install().as_deref(), Ok("Completion is already installed.\n"));
+    assert_eq!(
+        install().as_deref(),
+        Ok("Completion is already installed.\n")
+    );
     assert_eq!(fs::read_to_string(&path).expect("read"), expected);
 }
 
 #[test]
 fn fish_gets_a_file_of_its_own() {
     let home = tempfile::tempdir().expect("a directory");
-    let variables = [("SHELL", "/usr/bin/fish"), ("HOME", home.path().to_str().expect("UTF-8"))];
+    let variables = [
+        ("SHELL", "/usr/bin/fish"),
+        ("HOME", home.path().to_str().expect("UTF-8")),
+    ];
     let env = environment(&variables);
     assert!(install_for(&env, Path::new("/usr/bin/kes"), "kes").is_ok());
     let path = home.path().join(".config/fish/completions/kes.fish");
-    assert_eq!(fs::read_to_string(path).expect("read"), "/usr/bin/kes completion fish | source\n");
+    assert_eq!(
+        fs::read_to_string(path).expect("read"),
+        "/usr/bin/kes completion fish | source\n"
+    );
 }
 
 #[test]
 fn other_shells_are_refused() {
     let refusal = |variables: &[(&str, &str)]| {
-        install_for(&environment(variables), Path::new("/kes"), "kes").err().map(|error| error.to_string())
+        install_for(&environment(variables), Path::new("/kes"), "kes")
+            .err()
+            .map(|error| error.to_string())
     };
     assert_eq!(
         refusal(&[("SHELL", "/bin/tcsh")]).as_deref(),

@@ -98,7 +98,9 @@ fn loopback_port(endpoint: &str) -> Option<u16> {
     let authority = endpoint.strip_prefix("https://").unwrap_or(endpoint);
     let authority = authority.split('/').next()?;
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.starts_with('[') => (host, port.parse().ok()?),
+        Some((host, port)) if !host.contains(':') || host.starts_with('[') => {
+            (host, port.parse().ok()?)
+        }
         _ => (authority, 443),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');

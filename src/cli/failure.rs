@@ -72,7 +72,10 @@ pub(super) enum Failure {
 impl Failure {
     /// A complaint about the arguments of `command`, with a hint to its help.
     pub(super) fn usage(command: &str, message: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: usage::hint(command) }
+        Self::Usage {
+            message: message.into(),
+            hint: usage::hint(command),
+        }
     }
 
     /// Tells the user, and gives the exit code of the process.
@@ -103,6 +106,9 @@ pub(super) trait OrFailure<T> {
 
 impl<T> OrFailure<T> for Result<T, ClientError> {
     fn or_failure(self, context: &str) -> Result<T, Failure> {
-        self.map_err(|source| Failure::Server { context: context.to_owned(), source })
+        self.map_err(|source| Failure::Server {
+            context: context.to_owned(),
+            source,
+        })
     }
 }

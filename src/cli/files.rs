@@ -37,7 +37,11 @@ fn reason(error: &io::Error) -> String {
 /// [`FileError`] if it cannot be read, or has more than 1 MiB.
 pub(super) fn read(path: &Path) -> Result<SecretBytes, FileError> {
     let failed = |operation: &'static str| {
-        move |source| FileError { operation, path: path.to_owned(), source }
+        move |source| FileError {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     };
     let file = File::open(path).map_err(failed("open"))?;
     let mut content = Vec::new();
@@ -59,7 +63,11 @@ pub(super) fn read(path: &Path) -> Result<SecretBytes, FileError> {
 ///
 /// [`FileError`] if it cannot be written, or exists and must not be replaced.
 pub(super) fn write_private(path: &Path, content: &[u8], replace: bool) -> Result<(), FileError> {
-    let failed = |source| FileError { operation: "open", path: path.to_owned(), source };
+    let failed = |source| FileError {
+        operation: "open",
+        path: path.to_owned(),
+        source,
+    };
     if !replace {
         return create(path, content).map_err(failed);
     }
@@ -75,10 +83,16 @@ pub(super) fn write_private(path: &Path, content: &[u8], replace: bool) -> Resul
 }
 
 fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content).and_then(|()| file.sync_all()).inspect_err(|_| {
-        let _ = fs::remove_file(path);
-    })
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })
 }
 
 #[cfg(test)]
@@ -89,8 +103,13 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = read(Path::new("nofile")).err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("open nofile: no such file or directory"));
+        let error = read(Path::new("nofile"))
+            .err()
+            .map(|error| error.to_string());
+        assert_eq!(
+            error.as_deref(),
+            Some("open nofile: no such file or directory")
+        );
     }
 
     #[test]

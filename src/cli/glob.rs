@@ -11,7 +11,10 @@ enum Token {
     /// This character.
     Char(char),
     /// One character in these ranges, or outside of them.
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
 }
 
 /// The pattern has no end, or an empty range.
@@ -147,7 +150,12 @@ mod tests {
 
     #[test]
     fn the_prefix_is_what_all_matches_begin_with() {
-        for (pattern, prefix) in [("my-*", "my-"), ("*", ""), ("key", "key"), ("a\\*b?c", "a*b")] {
+        for (pattern, prefix) in [
+            ("my-*", "my-"),
+            ("*", ""),
+            ("key", "key"),
+            ("a\\*b?c", "a*b"),
+        ] {
             assert_eq!(Glob::parse(pattern).expect(pattern).prefix(), prefix);
         }
     }

@@ -3,9 +3,12 @@
 //! Everything but `info` and `ls` happens on this host alone. A private key is written nowhere but
 //! to the file that was asked for; an API key is shown once.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
+
+use rustls_pki_types::CertificateDer;
 
 use super::args::{IdentityArgs, IdentityCommand, IdentityNewArgs};
 use super::failure::Failure;
@@ -13,12 +16,12 @@ use super::files::{self, FileError};
 use super::identity_server;
 use super::output::{Output, Style};
 use super::password;
-use crate::base::clock::Timestamp;
 use crate::base::identity::Identity;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::crypto::api_key::{ApiKey, ApiKeyError};
 use crate::crypto::certificate::{self, CertificateError, CertificateRequest};
 use crate::crypto::pem::{self, PemError};
+use crate::crypto::random::RandomError;
 
 /// What tells an API key from a file name.
 const API_KEY_PREFIX: &str = "kes:v1:";
@@ -52,6 +55,9 @@ pub(super) enum IdentityError {
     /// A private key, but not an Ed25519 key in PKCS#8.
     #[error("'{}' contains unsupported private key. Only ed25519 private keys are supported", .0.display())]
     UnsupportedKey(PathBuf),
+    /// The operating system has no random bytes.
+    #[error(transparent)]
+    Random(#[from] RandomError),
     /// A private key cannot be encrypted.
     #[error("failed to encrypt private key: {0}")]
     Encrypt(PemError),
@@ -67,12 +73,12 @@ pub(super) enum IdentityError {
 }
 
 /// Runs `kes identity`.
-pub(super) fn run(args: &IdentityArgs) -> Result<(), Failure> {
+pub(super) async fn run(args: &IdentityArgs) -> Result<(), Failure> {
     match &args.command {
         None => {
             let output = Output::detect_captured();
             let text = match args.rest.as_slice() {
-                [] => created(&output, &ApiKey::generate()),
+                [] => created(&output, &ApiKey::generate().map_err(IdentityError::from)?),
                 [argument] => computed(&output, argument)?,
                 _ => return Err(Failure::usage("kes identity", "too many arguments")),
             };
@@ -87,12 +93,15 @@ pub(super) fn run(args: &IdentityArgs) -> Result<(), Failure> {
             let output = Output::detect_captured();
             let identity = identity_of(argument)?;
             output.print(&match output.terminal {
-                true => format!("Identity:\n\n   {}\n", output.paint(Style::BOLD, identity.as_str())),
+                true => format!(
+                    "Identity:\n\n   {}\n",
+                    output.paint(Style::BOLD, identity.as_str())
+                ),
                 false => identity.to_string(),
             })
         }
-        Some(IdentityCommand::Info(info)) => identity_server::info(info),
-        Some(IdentityCommand::Ls(ls)) => identity_server::list(ls),
+        Some(IdentityCommand::Info(info)) => identity_server::info(info).await,
+        Some(IdentityCommand::Ls(ls)) => identity_server::list(ls).await,
     }
 }
 
@@ -120,7 +129,11 @@ fn created(output: &Output, key: &ApiKey) -> String {
         "",
         &format!("  $ kes identity {}", text.expose()),
     ]);
-    emphasize(output, &emphasize(output, &block, text.expose()), identity.as_str())
+    emphasize(
+        output,
+        &emphasize(output, &block, text.expose()),
+        identity.as_str(),
+    )
 }
 
 /// `kes identity KEY|FILE`: the identity, or the API key of a private key.
@@ -134,11 +147,14 @@ fn computed(output: &Output, argument: &str) -> Result<String, IdentityError> {
     let content = files::read(path)?;
     for found in pem::blocks(content.expose()) {
         if found.label == "CERTIFICATE" {
-            return Ok(identity_text(output, &certificate::identity_of(found.der.expose())?));
+            return Ok(identity_text(
+                output,
+                &certificate::identity_of(&found.der)?,
+            ));
         }
-        if found.label.contains("PRIVATE KEY") {
-            let key = pem::api_key_of_pkcs8(found.der.expose())
-                .map_err(|_| IdentityError::UnsupportedKey(path.to_owned()))?;
+        if found.is_private_key() {
+            let key = pem::api_key_of_pkcs8(&found.der)
+                .ok_or_else(|| IdentityError::UnsupportedKey(path.to_owned()))?;
             return Ok(api_key_text(output, argument, &key.to_text()));
         }
     }
@@ -175,7 +191,11 @@ fn api_key_text(output: &Output, file: &str, key: &SecretString) -> String {
 
 /// Lines, indented by one column and filled to the same width, with a blank line around them.
 fn block(lines: &[&str]) -> String {
-    let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+    let width = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut text = "\n".to_owned();
     for line in lines {
         text.push_str(&format!(" {line:width$}\n"));
@@ -195,10 +215,15 @@ fn identity_of(argument: &str) -> Result<Identity, IdentityError> {
         return Ok(ApiKey::parse(argument)?.identity());
     }
     let path = Path::new(argument);
-    let failed = |source| IdentityError::Certificate { path: path.to_owned(), source };
+    let failed = |source| IdentityError::Certificate {
+        path: path.to_owned(),
+        source,
+    };
     let content = files::read(path)?;
     let certificates = pem::certificates(content.expose()).map_err(failed)?;
-    let first = certificates.first().ok_or_else(|| failed(PemError::NoBlock))?;
+    let first = certificates
+        .first()
+        .ok_or_else(|| failed(PemError::NoPem))?;
     Ok(certificate::identity_of(first)?)
 }
 
@@ -211,10 +236,10 @@ struct KeyPairFiles<'a> {
 /// `kes identity new`.
 fn create(args: &IdentityNewArgs) -> Result<(), Failure> {
     let files = checked_files(args)?;
-    let [] | [_] = args.rest.as_slice() else {
+    let ([] | [_]) = args.rest.as_slice() else {
         return Err(Failure::usage("kes identity new", "too many arguments"));
     };
-    let key = ApiKey::generate();
+    let key = ApiKey::generate().map_err(IdentityError::from)?;
     if let Some(files) = &files {
         write_key_pair(args, files, &key)?;
     }
@@ -228,10 +253,14 @@ fn checked_files(args: &IdentityNewArgs) -> Result<Option<KeyPairFiles<'_>>, Fai
     match (&args.key, &args.cert) {
         (Some(key), Some(cert)) => return Ok(Some(KeyPairFiles { key, cert })),
         (Some(_), None) => {
-            return refused("private key file specified but no certificate file. Set the '--cert' flag");
+            return refused(
+                "private key file specified but no certificate file. Set the '--cert' flag",
+            );
         }
         (None, Some(_)) => {
-            return refused("certificate file specified but no private key file. Set the '--key' flag");
+            return refused(
+                "certificate file specified but no private key file. Set the '--key' flag",
+            );
         }
         (None, None) => {}
     }
@@ -251,22 +280,30 @@ fn checked_files(args: &IdentityNewArgs) -> Result<Option<KeyPairFiles<'_>>, Fai
 }
 
 /// Writes private key and certificate, or neither.
-fn write_key_pair(args: &IdentityNewArgs, to: &KeyPairFiles<'_>, key: &ApiKey) -> Result<(), Failure> {
+fn write_key_pair(
+    args: &IdentityNewArgs,
+    to: &KeyPairFiles<'_>,
+    key: &ApiKey,
+) -> Result<(), Failure> {
     let expiry = match args.expiry {
         None => DEFAULT_EXPIRY,
-        Some(nanos) => u64::try_from(nanos)
-            .map(Duration::from_nanos)
-            .map_err(|_| Failure::Refused("'--expiry' must not be negative".to_owned()))?,
+        Some(expiry) => expiry
+            .to_std()
+            .ok_or_else(|| Failure::Refused("'--expiry' must not be negative".to_owned()))?,
     };
     if !args.force {
         let occupied = [(to.key, "private key"), (to.cert, "certificate")];
-        if let Some((_, what)) = occupied.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        if let Some((_, what)) = occupied
+            .iter()
+            .find(|(path, _)| path.symlink_metadata().is_ok())
+        {
             return Err(IdentityError::Exists(what).into());
         }
     }
-    let certificate = certificate::self_signed(key, &request(args, key, expiry)).map_err(IdentityError::from)?;
+    let certificate = self_signed(args, key, expiry)?;
     let key_text = key_pem(key, args.encrypt)?;
-    files::write_private(to.key, key_text.expose().as_bytes(), args.force).map_err(IdentityError::from)?;
+    files::write_private(to.key, key_text.expose().as_bytes(), args.force)
+        .map_err(IdentityError::from)?;
     let text = pem::encode_certificate(&certificate);
     files::write_private(to.cert, text.as_bytes(), args.force).map_err(|error| {
         // A key without its certificate is of no use, and would be in the way of the next attempt.
@@ -275,20 +312,34 @@ fn write_key_pair(args: &IdentityNewArgs, to: &KeyPairFiles<'_>, key: &ApiKey) -
     })
 }
 
-/// The certificate that the flags ask for.
-fn request(args: &IdentityNewArgs, key: &ApiKey, expiry: Duration) -> CertificateRequest {
-    let dns = args.dns.iter().flat_map(|list| list.split(',')).map(|name| name.trim().to_owned());
-    let now = Timestamp::now();
-    CertificateRequest {
-        common_name: args.rest.first().cloned().unwrap_or_else(|| key.identity().to_string()),
-        dns: dns.filter(|name| !name.is_empty()).collect(),
-        ips: args.ip.iter().flat_map(|list| list.0.iter().copied()).collect(),
-        not_after: Timestamp {
-            seconds: now.seconds.saturating_add_unsigned(expiry.as_secs()),
-            nanos: now.nanos,
-        },
+/// The certificate that the flags ask for, for servers and clients.
+fn self_signed(
+    args: &IdentityNewArgs,
+    key: &ApiKey,
+    not_after: Duration,
+) -> Result<CertificateDer<'static>, IdentityError> {
+    let names = args
+        .dns
+        .iter()
+        .flat_map(|list| list.split(','))
+        .map(str::trim);
+    let dns: Vec<String> = names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let ips: Vec<IpAddr> = args
+        .ip
+        .iter()
+        .flat_map(|list| list.0.iter().copied())
+        .collect();
+    let request = CertificateRequest {
+        common_name: args.rest.first().map(String::as_str),
+        dns: &dns,
+        ips: &ips,
+        not_after,
         server_auth: true,
-    }
+    };
+    Ok(certificate::self_signed(key, &request)?)
 }
 
 /// The private key as PEM, encrypted with a password that is asked for twice.
@@ -297,8 +348,10 @@ fn key_pem(key: &ApiKey, encrypt: bool) -> Result<SecretString, IdentityError> {
     if !encrypt {
         return Ok(pem::encode_private_key(der.expose()));
     }
-    let password = password::ask("Enter password for private key:").map_err(IdentityError::Password)?;
-    let again = password::ask("Confirm password for private key:").map_err(IdentityError::Password)?;
+    let password =
+        password::ask("Enter password for private key:").map_err(IdentityError::Password)?;
+    let again =
+        password::ask("Confirm password for private key:").map_err(IdentityError::Password)?;
     if password.expose() != again.expose() {
         return Err(IdentityError::PasswordMismatch);
     }

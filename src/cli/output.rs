@@ -31,7 +31,8 @@ impl Palette {
     fn detect(env: Env<'_>, stdout_is_terminal: bool) -> Self {
         let is = |name: &str, value: &str| env(name).as_deref() == Some(value);
         let forced = env("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
-        if env("NO_COLOR").is_some_and(|value| !value.is_empty()) || (is("CLICOLOR", "0") && !forced)
+        if env("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || (is("CLICOLOR", "0") && !forced)
         {
             return Self::None;
         }
@@ -40,7 +41,11 @@ impl Palette {
         } else {
             Self::None
         };
-        if forced { palette.max(Self::Ansi16) } else { palette }
+        if forced {
+            palette.max(Self::Ansi16)
+        } else {
+            palette
+        }
     }
 
     fn of_terminal(env: Env<'_>) -> Self {
@@ -71,19 +76,40 @@ pub(super) struct Style {
 
 impl Style {
     /// Bold.
-    pub(super) const BOLD: Self = Self { bold: true, ..Self::PLAIN };
+    pub(super) const BOLD: Self = Self {
+        bold: true,
+        ..Self::PLAIN
+    };
     /// Faint.
-    pub(super) const FAINT: Self = Self { faint: true, ..Self::PLAIN };
+    pub(super) const FAINT: Self = Self {
+        faint: true,
+        ..Self::PLAIN
+    };
     /// Underlined, for headers of lists.
-    pub(super) const UNDERLINE: Self = Self { underline: true, ..Self::PLAIN };
+    pub(super) const UNDERLINE: Self = Self {
+        underline: true,
+        ..Self::PLAIN
+    };
     /// Headings of tables.
-    pub(super) const HEADING: Self = Self { bold: true, faint: true, ..Self::PLAIN };
-    const PLAIN: Self = Self { bold: false, faint: false, underline: false, rgb: None };
+    pub(super) const HEADING: Self = Self {
+        bold: true,
+        faint: true,
+        ..Self::PLAIN
+    };
+    const PLAIN: Self = Self {
+        bold: false,
+        faint: false,
+        underline: false,
+        rgb: None,
+    };
 
     /// A color.
     pub(super) const fn rgb(rgb: u32) -> Self {
         let [_, r, g, b] = rgb.to_be_bytes();
-        Self { rgb: Some([r, g, b]), ..Self::PLAIN }
+        Self {
+            rgb: Some([r, g, b]),
+            ..Self::PLAIN
+        }
     }
 
     /// The same, bold.
@@ -96,7 +122,12 @@ impl Style {
         let mut codes: Vec<String> = Vec::new();
         if palette != Palette::None {
             let attributes = [(self.bold, "1"), (self.faint, "2"), (self.underline, "4")];
-            codes.extend(attributes.iter().filter(|(on, _)| *on).map(|(_, code)| (*code).to_owned()));
+            codes.extend(
+                attributes
+                    .iter()
+                    .filter(|(on, _)| *on)
+                    .map(|(_, code)| (*code).to_owned()),
+            );
             codes.extend(self.rgb.map(|rgb| color_code(palette, rgb)));
         }
         if codes.is_empty() {
@@ -114,14 +145,20 @@ fn color_code(palette: Palette, rgb: [u8; 3]) -> String {
             // Above a third of full intensity a component counts; above three quarters it is bright.
             let bit = |component: u8, value: u8| if component > 85 { value } else { 0 };
             let [r, g, b] = rgb;
-            let base = if rgb.iter().any(|&component| component > 191) { 90 } else { 30 };
+            let base = if rgb.iter().any(|&component| component > 191) {
+                90
+            } else {
+                30
+            };
             (base + bit(r, 1) + bit(g, 2) + bit(b, 4)).to_string()
         }
         Palette::Ansi256 => {
             const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
             let nearest = |component: u8| {
                 let distances = (0u8..6).zip(LEVELS.map(|level| level.abs_diff(component)));
-                distances.min_by_key(|(_, distance)| *distance).map_or(0, |(index, _)| index)
+                distances
+                    .min_by_key(|(_, distance)| *distance)
+                    .map_or(0, |(index, _)| index)
             };
             let [r, g, b] = rgb.map(nearest);
             format!("38;5;{}", 16 + 36 * r + 6 * g + b)
@@ -152,7 +189,10 @@ impl Output {
     /// Terminal mode only if standard output is a terminal, for commands whose output is captured
     /// by `$(...)` and pipes in interactive shells.
     pub(super) fn detect_captured() -> Self {
-        Self { terminal: io::stdout().is_terminal(), ..Self::detect() }
+        Self {
+            terminal: io::stdout().is_terminal(),
+            ..Self::detect()
+        }
     }
 
     /// Applies `--color`.
@@ -177,7 +217,10 @@ impl Output {
     /// [`Failure::Output`] if nobody reads anymore, or the disk behind it is full.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(Failure::Output)
     }
 
     /// Writes `value` as JSON; indented only in terminal mode and if `may_indent`.
@@ -185,7 +228,11 @@ impl Output {
     /// # Errors
     ///
     /// As [`Self::print`].
-    pub(super) fn print_json<T: Serialize>(&self, value: &T, may_indent: bool) -> Result<(), Failure> {
+    pub(super) fn print_json<T: Serialize>(
+        &self,
+        value: &T,
+        may_indent: bool,
+    ) -> Result<(), Failure> {
         let mut text = json(value, may_indent && self.terminal)?;
         text.push('\n');
         self.print(&text)
@@ -265,7 +312,10 @@ mod tests {
 
     fn detect(variables: &[(&str, &str)], terminal: bool) -> Palette {
         let env = |name: &str| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         };
         Palette::detect(&env, terminal)
     }
@@ -279,10 +329,22 @@ mod tests {
             (&[], Palette::None),
             (&[("TERM", "linux")], Palette::Ansi16),
             (&[("TERM", "xterm-256color")], Palette::Ansi256),
-            (&[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")], Palette::True),
-            (&[("TERM", "xterm-256color"), ("NO_COLOR", "1")], Palette::None),
-            (&[("TERM", "xterm-256color"), ("CLICOLOR", "0")], Palette::None),
-            (&[("TERM", "xterm"), ("CLICOLOR_FORCE", "1")], Palette::Ansi16),
+            (
+                &[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")],
+                Palette::True,
+            ),
+            (
+                &[("TERM", "xterm-256color"), ("NO_COLOR", "1")],
+                Palette::None,
+            ),
+            (
+                &[("TERM", "xterm-256color"), ("CLICOLOR", "0")],
+                Palette::None,
+            ),
+            (
+                &[("TERM", "xterm"), ("CLICOLOR_FORCE", "1")],
+                Palette::Ansi16,
+            ),
         ] {
             assert_eq!(detect(variables, true), palette, "{variables:?}");
         }
@@ -309,25 +371,40 @@ mod tests {
     #[test]
     fn styles_combine_and_vanish() {
         let style = Style::rgb(0x0000_f700).bold();
-        assert_eq!(style.paint(Palette::Ansi256, "●"), "\x1b[1;38;5;46m●\x1b[0m");
-        assert_eq!(style.paint(Palette::True, "●"), "\x1b[1;38;2;0;247;0m●\x1b[0m");
+        assert_eq!(
+            style.paint(Palette::Ansi256, "●"),
+            "\x1b[1;38;5;46m●\x1b[0m"
+        );
+        assert_eq!(
+            style.paint(Palette::True, "●"),
+            "\x1b[1;38;2;0;247;0m●\x1b[0m"
+        );
         assert_eq!(style.paint(Palette::None, "●"), "●");
         assert_eq!(Style::default().paint(Palette::True, "x"), "x");
     }
 
     #[test]
     fn always_colors_what_is_no_terminal_and_never_strips() {
-        let plain = Output { terminal: false, palette: Palette::None };
+        let plain = Output {
+            terminal: false,
+            palette: Palette::None,
+        };
         assert_eq!(plain.with_color(When::Always).palette, Palette::Ansi256);
         assert_eq!(plain.with_color(When::Auto).palette, Palette::None);
-        let colorful = Output { terminal: true, palette: Palette::True };
+        let colorful = Output {
+            terminal: true,
+            palette: Palette::True,
+        };
         assert_eq!(colorful.with_color(When::Always).palette, Palette::True);
         assert_eq!(colorful.with_color(When::Never).palette, Palette::None);
     }
 
     #[test]
     fn json_is_escaped_for_html() {
-        assert_eq!(json(&["<a&b>"], false).ok().as_deref(), Some("[\"\\u003ca\\u0026b\\u003e\"]"));
+        assert_eq!(
+            json(&["<a&b>"], false).ok().as_deref(),
+            Some("[\"\\u003ca\\u0026b\\u003e\"]")
+        );
     }
 
     #[test]

@@ -36,7 +36,9 @@ impl Quiet {
         let before = termios::tcgetattr(io::stderr())?;
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO);
-        quiet.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
+        quiet
+            .local_modes
+            .insert(LocalModes::ICANON | LocalModes::ISIG);
         quiet.input_modes.insert(InputModes::ICRNL);
         termios::tcsetattr(io::stderr(), OptionalActions::Now, &quiet)?;
         Ok(Self(before))

@@ -45,7 +45,10 @@ pub(super) fn help(command: &str) -> String {
         selected = next;
     }
     let template = "Usage:\n    {usage}\n\n{about}\n\n{all-args}{after-help}\n";
-    let help = selected.help_template(template).term_width(100).render_help();
+    let help = selected
+        .help_template(template)
+        .term_width(100)
+        .render_help();
     format!("{}\n", help.to_string().trim_end())
 }
 
@@ -82,11 +85,23 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> Failure {
             let parent = path.rsplit(' ').next().unwrap_or(&path);
             format!("{} is not a {parent} command", quote(&name))
         }
-        ErrorKind::UnknownArgument => unknown_flag(&context(error, ContextKind::InvalidArg), arguments),
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => invalid_value(error, &command, arguments),
-        _ => error.render().to_string().trim().trim_start_matches("error: ").to_owned(),
+        ErrorKind::UnknownArgument => {
+            unknown_flag(&context(error, ContextKind::InvalidArg), arguments)
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            invalid_value(error, &command, arguments)
+        }
+        _ => error
+            .render()
+            .to_string()
+            .trim()
+            .trim_start_matches("error: ")
+            .to_owned(),
     };
-    Failure::Usage { message, hint: hint(&path) }
+    Failure::Usage {
+        message,
+        hint: hint(&path),
+    }
 }
 
 /// The command whose help the messages about `path` point to, if any.
@@ -103,7 +118,10 @@ fn selected_command(arguments: &[OsString]) -> (String, Command) {
     let mut path = "kes".to_owned();
     let mut command = Cli::command();
     for argument in arguments.iter().skip(1) {
-        let Some(next) = argument.to_str().and_then(|name| command.find_subcommand(name)) else {
+        let Some(next) = argument
+            .to_str()
+            .and_then(|name| command.find_subcommand(name))
+        else {
             break;
         };
         path.push(' ');
@@ -126,9 +144,10 @@ fn unknown_flag(flag: &str, arguments: &[OsString]) -> String {
     let Some(short) = name.strip_prefix('-').filter(|rest| !rest.starts_with('-')) else {
         return format!("unknown flag: {name}");
     };
-    let groups = arguments.iter().filter_map(|argument| argument.to_str()).filter(|argument| {
-        argument.starts_with('-') && !argument.starts_with("--")
-    });
+    let groups = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .filter(|argument| argument.starts_with('-') && !argument.starts_with("--"));
     let group = groups
         .filter_map(|group| group.find(short).map(|at| &group[at..]))
         .next()
@@ -142,16 +161,27 @@ fn invalid_value(error: &clap::Error, command: &Command, arguments: &[OsString])
     let value = context(error, ContextKind::InvalidValue);
     let arg = command.get_arguments().find(|arg| {
         arg.get_long().is_some_and(|long| {
-            let rest = shown.strip_prefix("--").and_then(|shown| shown.strip_prefix(long));
+            let rest = shown
+                .strip_prefix("--")
+                .and_then(|shown| shown.strip_prefix(long));
             rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
         })
     });
     let names = arg.map_or(shown, flag_names);
     match error.source() {
-        Some(source) => format!("invalid argument {} for {} flag: {source}", quote(&value), quote(&names)),
+        Some(source) => format!(
+            "invalid argument {} for {} flag: {source}",
+            quote(&value),
+            quote(&names)
+        ),
         None => {
-            let last = arguments.last().and_then(|last| last.to_str()).unwrap_or_default();
-            let short = arg.and_then(Arg::get_short).filter(|_| !last.starts_with("--"));
+            let last = arguments
+                .last()
+                .and_then(|last| last.to_str())
+                .unwrap_or_default();
+            let short = arg
+                .and_then(Arg::get_short)
+                .filter(|_| !last.starts_with("--"));
             match short {
                 Some(short) => format!("flag needs an argument: '{short}' in -{short}"),
                 None => {

@@ -25,12 +25,22 @@ pub(super) fn platform() -> String {
 
 /// The rows of the version block: label, value, remark.
 pub(super) fn rows() -> [[String; 3]; 4] {
-    let year = Timestamp::now().to_rfc3339().split('-').next().unwrap_or_default().to_owned();
-    let row = |label: &str, value: String, remark: &str| [label.to_owned(), value, remark.to_owned()];
+    let year = Timestamp::now()
+        .to_rfc3339()
+        .split('-')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let row =
+        |label: &str, value: String, remark: &str| [label.to_owned(), value, remark.to_owned()];
     [
         row("Version", VERSION.to_owned(), &format!("commit={COMMIT}")),
         row("Runtime", format!("rust {}", platform()), "compiler=rustc"),
-        row("License", env!("CARGO_PKG_LICENSE").to_owned(), "https://www.apache.org/licenses/LICENSE-2.0"),
+        row(
+            "License",
+            env!("CARGO_PKG_LICENSE").to_owned(),
+            "https://www.apache.org/licenses/LICENSE-2.0",
+        ),
         row("Copyright", format!("{year} Keswick authors"), ""),
     ]
 }
@@ -39,7 +49,10 @@ pub(super) fn rows() -> [[String; 3]; 4] {
 pub(super) fn run() -> Result<(), Failure> {
     let output = Output::detect();
     let line = |[label, value, remark]: [String; 3]| {
-        let line = format!("{label:<10} {value:<22} {}", output.paint(Style::FAINT, &remark));
+        let line = format!(
+            "{label:<10} {value:<22} {}",
+            output.paint(Style::FAINT, &remark)
+        );
         format!("{}\n", line.trim_end())
     };
     output.print(&rows().map(line).concat())
