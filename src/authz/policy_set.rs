@@ -220,7 +220,7 @@ mod tests {
             ),
         ];
         for (sources, expected) in table {
-            assert_eq!(build(sources).err().expect(expected).to_string(), expected);
+            assert_eq!(build(sources).expect_err(expected).to_string(), expected);
         }
     }
 }
