@@ -2,12 +2,15 @@
 //!
 //! Calls of the store do not come through here, and never wait for this actor.
 
+use std::time::Duration;
+
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, WrapFuture};
 
 use super::handle::{Gateway, StoreStatus};
 use super::messages::{ReplaceStore, Stop};
 use crate::base::exit::DeathWatch;
 use crate::base::limits::{MAILBOX_CAPACITY, STORE_PROBE_INTERVAL};
+use crate::keystore::StoreError;
 
 /// The only writer of a [`Gateway`].
 pub(crate) struct GatewayActor {
@@ -42,23 +45,27 @@ impl GatewayActor {
         context.spawn(
             probe.map(|(generation, result), actor: &mut Self, _context| {
                 actor.is_probing = false;
-                let before = actor.gateway.status();
-                let status = match &result {
-                    Ok(_latency) => StoreStatus::Online,
-                    Err(_error) => StoreStatus::Offline,
-                };
-                actor.gateway.publish_status(generation, status);
-                match (before, result) {
-                    (StoreStatus::Online, Err(error)) => {
-                        tracing::warn!(%error, "keystore is offline");
-                    }
-                    (StoreStatus::Offline, Ok(_latency)) => {
-                        tracing::info!("keystore is online again")
-                    }
-                    (StoreStatus::Online, Ok(_)) | (StoreStatus::Offline, Err(_)) => {}
-                }
+                actor.conclude(generation, result);
             }),
         );
+    }
+
+    /// Publishes what the probe of the store of `generation` gave.
+    fn conclude(&self, generation: u64, result: Result<Duration, StoreError>) {
+        if generation != self.gateway.generation() {
+            return;
+        }
+        match (self.gateway.status(), result) {
+            (StoreStatus::Online, Err(error)) => {
+                tracing::warn!(%error, "keystore is offline");
+                self.gateway.publish_status(StoreStatus::Offline);
+            }
+            (StoreStatus::Offline, Ok(_latency)) => {
+                tracing::info!("keystore is online again");
+                self.gateway.publish_status(StoreStatus::Online);
+            }
+            (StoreStatus::Online, Ok(_)) | (StoreStatus::Offline, Err(_)) => {}
+        }
     }
 }
 

@@ -212,12 +212,10 @@ impl Gateway {
         self.run(STORE_STATUS_TIMEOUT, span, call).await
     }
 
-    /// Publishes the result of a probe of the store of `generation`.
-    pub(super) fn publish_status(&self, generation: u64, status: StoreStatus) {
-        if generation == self.generation() {
-            let offline = status == StoreStatus::Offline;
-            self.shared.offline.store(offline, Ordering::Release);
-        }
+    /// Publishes what a probe of the current store gave. For the actor alone.
+    pub(super) fn publish_status(&self, status: StoreStatus) {
+        let offline = status == StoreStatus::Offline;
+        self.shared.offline.store(offline, Ordering::Release);
     }
 
     /// Replaces the store. For the actor alone: writers must not overlap.

@@ -8,5 +8,6 @@ mod handle;
 pub(crate) mod messages;
 mod predefined;
 
+pub(crate) use handle::Current;
 pub use handle::{Gateway, StoreStatus};
 pub use predefined::{EnsureKeyCause, EnsureKeysError, ensure_keys};

@@ -12,7 +12,7 @@ use crate::base::name::KeyName;
 use crate::base::secret::SecretBytes;
 
 /// One operation of a store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Operation {
     Status,
     Create,
@@ -29,8 +29,8 @@ pub(crate) struct FaultStore {
     failing: AtomicBool,
     /// While true, operations wait before they do anything.
     held: watch::Sender<bool>,
-    /// While true, operations wait after they did it and before they answer.
-    held_after: watch::Sender<bool>,
+    /// Such operations wait after they did it and before they answer.
+    held_answers: watch::Sender<Option<Operation>>,
     started: watch::Sender<usize>,
     calls: [AtomicUsize; 6],
 }
@@ -42,7 +42,7 @@ impl FaultStore {
             inner: Arc::new(MemoryStore::new()),
             failing: AtomicBool::new(false),
             held: watch::Sender::new(false),
-            held_after: watch::Sender::new(false),
+            held_answers: watch::Sender::new(None),
             started: watch::Sender::new(0),
             calls: Default::default(),
         })
@@ -58,9 +58,9 @@ impl FaultStore {
         self.held.send_replace(held);
     }
 
-    /// Whether operations wait between what they do and the answer.
-    pub(crate) fn hold_answers(&self, held: bool) {
-        self.held_after.send_replace(held);
+    /// Which operations wait between what they do and the answer.
+    pub(crate) fn hold_answers(&self, held: Option<Operation>) {
+        self.held_answers.send_replace(held);
     }
 
     /// How often `operation` was called.
@@ -71,8 +71,9 @@ impl FaultStore {
     /// Waits until `count` operations, of whatever kind, were called.
     pub(crate) async fn until_called(&self, count: usize) {
         let mut started = self.started.subscribe();
-        let reached = started.wait_for(|started| *started >= count).await;
-        drop(reached.expect("the sender is alive"));
+        let reached = started.wait_for(|started| *started >= count);
+        let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+        drop(reached.expect("called in time").expect("a live sender"));
     }
 
     /// How many operations, of whatever kind, were called.
@@ -87,7 +88,7 @@ impl FaultStore {
     ) -> Result<T, StoreError> {
         self.calls[operation as usize].fetch_add(1, Ordering::SeqCst);
         self.started.send_modify(|started| *started += 1);
-        released(&self.held).await;
+        until(&self.held, |held| !held).await;
         let answer = match self.failing.load(Ordering::SeqCst) {
             true => Err(StoreError::Unreachable {
                 store: "fault",
@@ -95,15 +96,15 @@ impl FaultStore {
             }),
             false => inner.await,
         };
-        released(&self.held_after).await;
+        until(&self.held_answers, |held| *held != Some(operation)).await;
         answer
     }
 }
 
-async fn released(gate: &watch::Sender<bool>) {
+async fn until<T>(gate: &watch::Sender<T>, is_open: impl FnMut(&T) -> bool) {
     let mut gate = gate.subscribe();
-    let released = gate.wait_for(|held| !held).await;
-    drop(released.expect("the sender is alive"));
+    let opened = gate.wait_for(is_open).await;
+    drop(opened.expect("the sender is alive"));
 }
 
 impl KeyStore for FaultStore {
