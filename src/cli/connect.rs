@@ -81,9 +81,6 @@ pub(super) enum ConnectError {
     /// The private key cannot be decrypted, whatever the password.
     #[error("failed to decrypt private key: {0}")]
     Decrypt(PemError),
-    /// The key pair is none.
-    #[error("tls: private key does not match public key")]
-    Mismatch,
     /// The client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -129,15 +126,15 @@ pub(super) fn connect_with(
     Ok(Connection { client, endpoints })
 }
 
-/// Servers are verified, a development server of this user by the certificate that it left.
+/// Servers are verified; a development server of this user may also have the certificate that it left.
 fn trust(insecure: InsecureFlag, endpoints: &[String]) -> Trust {
     if insecure.insecure {
         return Trust::Insecure;
     }
-    match endpoints {
-        [endpoint] => dev_trust::certificate_for(endpoint).map_or(Trust::System, Trust::Pinned),
-        _ => Trust::System,
-    }
+    let certificates = endpoints
+        .iter()
+        .filter_map(|endpoint| dev_trust::certificate_for(endpoint));
+    Trust::Pinned(certificates.collect())
 }
 
 /// What environment and flags say, unchecked. Empty is the same as missing, except that an empty

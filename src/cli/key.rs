@@ -1,7 +1,5 @@
 //! `kes key`: keys of a server, and cryptography with them.
 
-use serde::Serialize;
-
 use super::args::{DescribeArgs, KeyArgs, KeyCommand, KeyImportArgs, KeyListArgs};
 use super::connect;
 use super::failure::{Failure, OrFailure};
@@ -87,16 +85,10 @@ async fn import(args: &KeyImportArgs) -> Result<(), Failure> {
     let key = SecretBytes::new(arguments.base64("key", key)?);
     let client = connect::connect(args.insecure)?.client;
     let context = format!("failed to import {}: ", quote(name));
-    client.import_key(name, key).await.or_failure(&context)
-}
-
-/// What `kes key info --json` prints.
-#[derive(Serialize)]
-struct KeyDescription<'a> {
-    name: &'a str,
-    algorithm: &'a str,
-    created_at: String,
-    created_by: &'a str,
+    client
+        .import_key(name, key.expose(), "AES256")
+        .await
+        .or_failure(&context)
 }
 
 async fn info(args: &DescribeArgs) -> Result<(), Failure> {
@@ -109,26 +101,20 @@ async fn info(args: &DescribeArgs) -> Result<(), Failure> {
         .await
         .or_failure("failed to describe keys: ")?;
     let output = Output::detect();
-    let description = KeyDescription {
-        name: &key.name,
-        algorithm: &key.algorithm,
-        created_at: key.created_at.to_rfc3339(),
-        created_by: key.created_by.as_str(),
-    };
     if args.json {
-        return output.print_json(&description, false);
+        return output.print_json(&key, false);
     }
     // The last line has never had an end.
     output.print(&format!(
         "{:<11} {}\n{:<11} {}\n{:<11} {}\n{:<11} {}",
         "Name",
-        description.name,
+        key.name,
         "Algorithm",
-        description.algorithm,
+        key.algorithm,
         "Date",
-        time::utc(key.created_at),
+        time::as_sent(&key.created_at),
         "Owner",
-        description.created_by,
+        key.created_by,
     ))
 }
 

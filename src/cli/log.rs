@@ -1,14 +1,12 @@
 //! `kes log`: follows what a server does.
 
-use futures_util::StreamExt;
-
 use super::args::LogArgs;
 use super::connect::{self, Connection};
 use super::duration;
 use super::failure::{Failure, OrFailure};
 use super::output::{Output, Style};
 use super::time;
-use crate::wire::log::{AuditEvent, ErrorEvent};
+use crate::wire::log::AuditEvent;
 
 /// In front of the error of both logs: scripts know it.
 const CONTEXT: &str = "failed to connect to error log: ";
@@ -55,9 +53,9 @@ async fn follow_errors(
 ) -> Result<(), Failure> {
     let mut events = connection.client.error_log().await.or_failure(CONTEXT)?;
     while let Some(event) = events.next().await {
-        let event: ErrorEvent = event.or_failure("")?;
+        let event = event.or_failure("")?;
         match json {
-            true => output.print_json(&event, false)?,
+            true => output.print(&String::from_utf8_lossy(&event.to_line()))?,
             false => output.print(&format!("{}\n", event.message.trim_end_matches('\n')))?,
         }
     }
@@ -74,9 +72,9 @@ async fn follow_audit(connection: &Connection, json: bool, output: &Output) -> R
         output.print(&format!("{}\n", output.paint(HEADER, &header)))?;
     }
     while let Some(event) = events.next().await {
-        let event: AuditEvent = event.or_failure("")?;
+        let event = event.or_failure("")?;
         match json {
-            true => output.print_json(&event, false)?,
+            true => output.print(&String::from_utf8_lossy(&event.to_client_line()))?,
             false => output.print(&audit_line(output, &event))?,
         }
     }
@@ -97,7 +95,7 @@ fn audit_line(output: &Output, event: &AuditEvent) -> String {
         .unwrap_or("<unknown>");
     let row = format!(
         "{}    {status}     {identity:<20}    {ip:<15}    {:<30}    {}",
-        time::local_clock(event.time),
+        time::clock_as_sent(&event.time),
         event.request.path,
         duration::format(event.response.time),
     );

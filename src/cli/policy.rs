@@ -1,7 +1,5 @@
 //! `kes policy`: what a server's configuration lets its clients do.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::args::{DescribeArgs, ListArgs, PolicyCommand, PolicyShowArgs};
@@ -10,7 +8,7 @@ use super::failure::{Failure, OrFailure};
 use super::ls;
 use super::output::{Output, Style};
 use super::time;
-use crate::base::clock::Timestamp;
+use crate::wire::policy::Patterns;
 
 const ALLOW: Style = Style::rgb(0x0000_a700).bold();
 const DENY: Style = Style::rgb(0x00d7_0000).bold();
@@ -33,27 +31,13 @@ fn policy_name<'a>(command: &str, rest: &'a [String]) -> Result<&'a str, Failure
         .ok_or_else(|| Failure::usage(command, "no policy name specified"))
 }
 
-/// What `kes policy info --json` prints.
-#[derive(Serialize)]
-struct PolicyDescription<'a> {
-    name: &'a str,
-    created_at: String,
-    created_by: &'a str,
-}
-
 async fn info(args: &DescribeArgs) -> Result<(), Failure> {
     let name = policy_name("kes policy info", &args.rest)?;
     let client = connect::connect(args.insecure)?.client;
     let policy = client.describe_policy(name).await.or_failure("")?;
     let output = Output::detect().with_color(args.color.color);
-    let created_by = policy.created_by.as_str();
     if args.json {
-        let description = PolicyDescription {
-            name,
-            created_at: policy.created_at.to_rfc3339(),
-            created_by,
-        };
-        return output.print_json(&description, true);
+        return output.print_json(&policy, true);
     }
     let row = |label: &str, value: &str| {
         format!(
@@ -62,11 +46,11 @@ async fn info(args: &DescribeArgs) -> Result<(), Failure> {
         )
     };
     let mut text = row("Name", &output.paint(NAME, name));
-    if policy.created_at != Timestamp::ZERO {
-        text.push_str(&row("Date", &time::local(policy.created_at)));
+    if time::is_known(&policy.created_at) {
+        text.push_str(&row("Date", &time::local(&policy.created_at)));
     }
-    if !created_by.is_empty() {
-        text.push_str(&row("Created by", created_by));
+    if !policy.created_by.is_empty() {
+        text.push_str(&row("Created by", &policy.created_by));
     }
     output.print(&text)
 }
@@ -79,17 +63,13 @@ async fn list(args: &ListArgs) -> Result<(), Failure> {
     ls::print("Key", names, args)
 }
 
-/// A rule has no content, so far.
-#[derive(Serialize, Clone, Copy)]
-struct Rule {}
-
 /// What `kes policy show` prints for programs.
 #[derive(Serialize)]
 struct PolicyRules {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    allow: BTreeMap<String, Rule>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    deny: BTreeMap<String, Rule>,
+    #[serde(skip_serializing_if = "Patterns::is_empty")]
+    allow: Patterns,
+    #[serde(skip_serializing_if = "Patterns::is_empty")]
+    deny: Patterns,
     created_at: String,
     created_by: String,
 }
@@ -99,30 +79,21 @@ async fn show(args: &PolicyShowArgs) -> Result<(), Failure> {
     let client = connect::connect(args.insecure)?.client;
     let context = format!("failed to show policy '{name}': ");
     let policy = client.get_policy(name).await.or_failure(&context)?;
-    let created_at = policy.created_at;
     let rules = PolicyRules {
-        allow: policy
-            .allow
-            .into_iter()
-            .map(|(pattern, _)| (pattern, Rule {}))
-            .collect(),
-        deny: policy
-            .deny
-            .into_iter()
-            .map(|(pattern, _)| (pattern, Rule {}))
-            .collect(),
-        created_at: created_at.to_rfc3339(),
-        created_by: policy.created_by.as_str().to_owned(),
+        allow: policy.allow,
+        deny: policy.deny,
+        created_at: policy.created_at,
+        created_by: policy.created_by,
     };
     let output = Output::detect();
     match args.json || !output.terminal {
         true => output.print_json(&rules, true),
-        false => output.print(&rules_text(&output, &rules, created_at)),
+        false => output.print(&rules_text(&output, &rules)),
     }
 }
 
 /// The rules for people, sorted.
-fn rules_text(output: &Output, rules: &PolicyRules, created_at: Timestamp) -> String {
+fn rules_text(output: &Output, rules: &PolicyRules) -> String {
     let mut text = String::new();
     for (heading, style, patterns) in [
         ("Allow:", ALLOW, &rules.allow),
@@ -131,7 +102,8 @@ fn rules_text(output: &Output, rules: &PolicyRules, created_at: Timestamp) -> St
         if !patterns.is_empty() {
             text.push_str(&format!("{}\n", output.paint(style, heading)));
             let lines: String = patterns
-                .keys()
+                .0
+                .iter()
                 .map(|pattern| format!("  · {pattern}\n"))
                 .collect();
             text.push_str(&format!("{lines}\n"));
@@ -141,7 +113,7 @@ fn rules_text(output: &Output, rules: &PolicyRules, created_at: Timestamp) -> St
     text.push_str(&format!(
         "\n{} {}\n{} {}\n",
         output.paint(CREATED, "Created at:"),
-        time::local(created_at),
+        time::local(&rules.created_at),
         output.paint(CREATED, "Created by:"),
         created_by.unwrap_or("<unknown>"),
     ));
@@ -154,15 +126,9 @@ mod tests {
     use crate::cli::output::{Palette, json};
 
     fn rules(allow: &[&str], deny: &[&str]) -> PolicyRules {
-        let set = |patterns: &[&str]| {
-            patterns
-                .iter()
-                .map(|&pattern| (pattern.to_owned(), Rule {}))
-                .collect()
-        };
         PolicyRules {
-            allow: set(allow),
-            deny: set(deny),
+            allow: allow.iter().copied().collect(),
+            deny: deny.iter().copied().collect(),
             created_at: "2026-11-22T01:08:16.696331658Z".to_owned(),
             created_by: String::new(),
         }
@@ -183,7 +149,7 @@ mod tests {
             terminal: true,
             palette: Palette::None,
         };
-        let text = rules_text(&output, &rules(&["/b", "/a"], &["/c"]), Timestamp::ZERO);
+        let text = rules_text(&output, &rules(&["/b", "/a"], &["/c"]));
         assert!(
             text.starts_with("Allow:\n  · /a\n  · /b\n\nDeny:\n  · /c\n\n\nCreated at: "),
             "{text}"

@@ -1,14 +1,13 @@
 //! `kes status`: whether a server is up, and how it is doing.
 
-use std::time::Instant;
+use serde::Serialize;
 
 use super::args::StatusArgs;
 use super::connect;
 use super::duration;
 use super::failure::{Failure, OrFailure};
 use super::output::{Output, Style};
-use crate::wire::api::Api;
-use crate::wire::status::Status;
+use crate::wire::status::{ApiRoute, StatusResponse};
 
 const DOT: Style = Style::rgb(0x0000_f700).bold();
 const ENDPOINT: Style = Style::rgb(0x0000_afaf).bold();
@@ -19,9 +18,7 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
         return Err(Failure::usage("kes status", "too many arguments"));
     }
     let connection = connect::connect(args.insecure)?;
-    let start = Instant::now();
-    let status = connection.client.status().await.or_failure("")?;
-    let latency = start.elapsed();
+    let (status, latency) = connection.client.status().await.or_failure("")?;
     let mut apis = match args.api {
         true => Some(connection.client.apis().await.or_failure("")?),
         false => None,
@@ -32,8 +29,11 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     let output = Output::detect().with_color(args.color.color);
     if args.json {
         return match &apis {
-            Some(apis) => output.print_json(apis, !args.short),
-            None => output.print_json(&status, !args.short),
+            Some(apis) => output.print_json(
+                &apis.iter().map(RouteJson::of).collect::<Vec<_>>(),
+                !args.short,
+            ),
+            None => output.print_json(&StatusJson::of(&status), !args.short),
         };
     }
     let endpoint = connection
@@ -56,8 +56,79 @@ pub(super) async fn run(args: &StatusArgs) -> Result<(), Failure> {
     output.print(&text)
 }
 
+/// The status as programs read it: members that are zero are left out.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    os: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    arch: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_cpu: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    num_cpu_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_heap_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mem_stack_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keystore_latency: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keystore_unreachable: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keystore_unavailable: bool,
+}
+
+impl<'a> StatusJson<'a> {
+    fn of(status: &'a StatusResponse) -> Self {
+        Self {
+            version: &status.version,
+            os: &status.os,
+            arch: &status.arch,
+            uptime: non_zero(status.uptime),
+            num_cpu: non_zero(status.num_cpu),
+            num_cpu_used: non_zero(status.num_cpu_used),
+            mem_heap_used: non_zero(status.mem_heap_used),
+            mem_stack_used: non_zero(status.mem_stack_used),
+            keystore_latency: non_zero(status.keystore_latency),
+            keystore_unreachable: status.keystore_unreachable,
+            keystore_unavailable: status.keystore_unavailable,
+        }
+    }
+}
+
+/// A route as programs read it: as [`StatusJson`].
+#[derive(Serialize)]
+struct RouteJson<'a> {
+    method: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_body: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+}
+
+impl<'a> RouteJson<'a> {
+    fn of(route: &'a ApiRoute) -> Self {
+        Self {
+            method: &route.method,
+            path: &route.path,
+            max_body: non_zero(route.max_body),
+            timeout: non_zero(route.timeout),
+        }
+    }
+}
+
+fn non_zero(number: u64) -> Option<u64> {
+    Some(number).filter(|&number| number != 0)
+}
+
 /// The rows below the endpoint.
-fn details(output: &Output, status: &Status, latency_ms: u64) -> String {
+fn details(output: &Output, status: &StatusResponse, latency_ms: u64) -> String {
     let row = |label: &str, value: &str| {
         format!(
             "  {} {value}\n",
@@ -85,7 +156,7 @@ fn details(output: &Output, status: &Status, latency_ms: u64) -> String {
 }
 
 /// The API, below an empty line.
-fn api_table(output: &Output, apis: &[Api]) -> String {
+fn api_table(output: &Output, apis: &[ApiRoute]) -> String {
     let header = format!("  {:<7} {:<28} {}", "Method", "API", "Timeout");
     let mut text = format!("\n{}\n", output.paint(Style::FAINT, &header));
     for api in apis {
@@ -138,6 +209,68 @@ pub(super) fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::output::{Palette, json};
+
+    #[test]
+    fn an_unreachable_keystore_is_shown_and_not_fatal() {
+        let status = StatusResponse {
+            version: "v".to_owned(),
+            keystore_unreachable: true,
+            ..StatusResponse::default()
+        };
+        let text = json(&StatusJson::of(&status), false).expect("JSON");
+        assert_eq!(text, "{\"version\":\"v\",\"keystore_unreachable\":true}");
+        let output = Output {
+            terminal: false,
+            palette: Palette::None,
+        };
+        assert!(details(&output, &status, 3).ends_with("  Keystore unreachable\n"));
+    }
+
+    #[test]
+    fn the_rows_are_those_of_the_original() {
+        let status = StatusResponse {
+            version: "2025-05-27T18-49-52Z".to_owned(),
+            os: "linux".to_owned(),
+            arch: "amd64".to_owned(),
+            uptime: 29,
+            num_cpu: 4,
+            num_cpu_used: 2,
+            mem_heap_used: 2_622_464,
+            mem_stack_used: 655_360,
+            ..StatusResponse::default()
+        };
+        let output = Output {
+            terminal: false,
+            palette: Palette::None,
+        };
+        assert_eq!(
+            details(&output, &status, 3),
+            "  Version  2025-05-27T18-49-52Z\n  Uptime   29 seconds\n  Latency  3ms\n  \
+             OS       linux\n  CPUs     2 amd64\n  Memory   \n  · Heap   2.6MB\n  · Stack  655.4KB\n"
+        );
+    }
+
+    #[test]
+    fn routes_without_timeout_are_endless() {
+        let route = ApiRoute {
+            method: "GET".to_owned(),
+            path: "/v1/log/audit".to_owned(),
+            ..ApiRoute::default()
+        };
+        let output = Output {
+            terminal: false,
+            palette: Palette::None,
+        };
+        assert_eq!(
+            api_table(&output, std::slice::from_ref(&route)),
+            "\n  Method  API                          Timeout\n  GET     /v1/log/audit                Inf\n"
+        );
+        assert_eq!(
+            json(&RouteJson::of(&route), false).expect("JSON"),
+            "{\"method\":\"GET\",\"path\":\"/v1/log/audit\"}"
+        );
+    }
 
     #[test]
     fn uptimes_are_rounded_as_recorded() {
