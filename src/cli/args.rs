@@ -170,7 +170,7 @@ pub(super) struct LsArgs {
     /// Server, or a comma-separated list of servers, instead of the environment's
     #[arg(short = 's', long, value_name = "HOST[:PORT]")]
     pub(super) server: Option<String>,
-    #[arg(value_name = "PREFIX", num_args = 0..)]
+    #[arg(value_name = "PREFIX", hide = true, num_args = 0..)]
     pub(super) rest: Vec<String>,
 }
 
@@ -295,7 +295,7 @@ pub(super) struct PolicyShowArgs {
 #[command(
     args_conflicts_with_subcommands = true,
     override_usage = "kes identity <command>\n    kes identity [KEY | FILE]",
-    after_help = "Without an argument, an API key is created. For an API key or a certificate its identity is \
+    after_help = "Without an argument, an API key is created. For an API key or a certificate its identity is\n\
                   printed, for an Ed25519 private key its API key.\n\n\
                   Examples:\n    $ kes identity\n    $ kes identity client.crt"
 )]
@@ -450,8 +450,8 @@ impl MetricArgs {
 #[derive(Args)]
 #[command(
     override_usage = "kes migrate [-f] [--merge] --from FILE --to FILE [PATTERN]",
-    after_help = "The keystores are the ones of two server configurations; no server needs to run. Keys are copied as \
-                  they are stored, and each copy is read back. PATTERN selects names: * ? [a-z].\n\n\
+    after_help = "The keystores are the ones of two server configurations; no server needs to run. Keys are\n\
+                  copied as they are stored, and each copy is read back. PATTERN selects names: * ? [a-z].\n\n\
                   Examples:\n    $ kes migrate --from vault.yml --to fs.yml\n    \
                   $ kes migrate --from vault.yml --to fs.yml --merge 'my-app-*'"
 )]
@@ -525,13 +525,15 @@ pub(super) enum Shell {
 #[derive(Args)]
 #[command(
     override_usage = "kes update [options] [<version>]",
-    after_help = "This command does nothing but fail. A program that replaces itself needs write access to its own \
-                  file, and trust in whoever answers the download; a server that guards keys should have neither. \
-                  Install new releases the way this one was installed: by the package manager or a new image."
+    after_help = "This command does nothing but fail. A program that replaces itself needs write access to its\n\
+                  own file, and trust in whoever answers the download; a server that guards keys should have\n\
+                  neither. Install new releases the way this one was installed: with the package manager or a\n\
+                  new image."
 )]
 pub(super) struct UpdateArgs {
-    #[command(flatten)]
-    pub(super) insecure: InsecureFlag,
+    /// Ignored
+    #[arg(short = 'k', long, hide = true)]
+    pub(super) insecure: bool,
     /// Ignored
     #[arg(short = 'd', long, hide = true)]
     pub(super) downgrade: bool,

@@ -26,7 +26,7 @@ use super::migrate_store;
 use super::output::Output;
 use crate::base::name::KeyName;
 use crate::base::secret::SecretBytes;
-use crate::config::ConfigError;
+use crate::config::{self, ConfigError};
 use crate::keystore::{KeyStore, StoreError};
 
 /// Names of one page of a listing.
@@ -98,8 +98,10 @@ enum OnConflict {
 /// Runs `kes migrate`.
 pub(super) async fn run(args: &MigrateArgs) -> Result<(), Failure> {
     let plan = Plan::check(args)?;
-    let from = migrate_store::open(plan.from)?;
-    let to = migrate_store::open(plan.to)?;
+    let from_config = config::load(plan.from).map_err(MigrateError::from)?;
+    let to_config = config::load(plan.to).map_err(MigrateError::from)?;
+    let from = migrate_store::source(plan.from, &from_config)?;
+    let to = migrate_store::target(plan.to, &to_config)?;
     let output = Output::detect();
     output.print("Starting key migration:\n\n")?;
     let migration = Migration {

@@ -120,7 +120,7 @@ impl Style {
     /// `text` in this style.
     pub(super) fn paint(self, palette: Palette, text: &str) -> String {
         let mut codes: Vec<String> = Vec::new();
-        if palette != Palette::None {
+        if palette != Palette::None && !text.is_empty() {
             let attributes = [(self.bold, "1"), (self.faint, "2"), (self.underline, "4")];
             codes.extend(
                 attributes
