@@ -1,6 +1,6 @@
 //! The bodies of requests: parsers for the server, writers for the client.
 //!
-//! The parsers must accept exactly what Go's decoder accepts (see [`super::object`]), neither more nor
+//! The parsers must accept exactly what Go's decoder accepts (`object.rs` says what), neither more nor
 //! less: an empty body in particular is an error, because a well-known client bug sends one instead of
 //! the context it means.
 
