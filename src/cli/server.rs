@@ -33,14 +33,15 @@ const EXIT_ACTOR_DIED: u8 = 70;
 
 /// Runs the server until a signal, or the death of an actor, ends it.
 pub(super) fn run(args: &ServerArgs) -> ExitCode {
-    if args.dev && args.config.is_some() {
-        complain("Error:", "'--config' flag is not supported in development mode");
-        return ExitCode::FAILURE;
-    }
-    for (flag, value) in [("--key", &args.key), ("--cert", &args.cert), ("--auth", &args.auth)] {
+    for (flag, value) in [
+        ("--key", &args.key),
+        ("--cert", &args.cert),
+        ("--auth", &args.auth),
+    ] {
         if value.is_some() {
-            let message =
-                format!("'{flag}' flag is deprecated and no longer honored. Set it in the config file");
+            let message = format!(
+                "'{flag}' flag is deprecated and no longer honored. Set it in the config file"
+            );
             complain("WARNING:", &message);
         }
     }
@@ -49,7 +50,10 @@ pub(super) fn run(args: &ServerArgs) -> ExitCode {
     match outcome {
         Ok(End::Signal) => ExitCode::SUCCESS,
         Ok(End::ActorDied(actor)) => {
-            complain("Error:", &format!("the {actor} actor died: stopping, to be restarted"));
+            complain(
+                "Error:",
+                &format!("the {actor} actor died: stopping, to be restarted"),
+            );
             ExitCode::from(EXIT_ACTOR_DIED)
         }
         Err(error) => {
@@ -83,7 +87,10 @@ async fn serve(args: &ServerArgs, hardening: Hardening) -> Result<End, NodeError
     let telemetry = start_telemetry()?;
     let started_at = telemetry.started_at;
     let mut signals = Signals::listen(args.dev)?;
-    let mut banner = Banner { hardening: Some(hardening), ..Banner::default() };
+    let mut banner = Banner {
+        hardening: Some(hardening),
+        ..Banner::default()
+    };
     let (node, _files) = match &args.config {
         _ if args.dev => start_development(args, telemetry, &mut banner).await?,
         config => {
@@ -103,7 +110,10 @@ async fn serve(args: &ServerArgs, hardening: Hardening) -> Result<End, NodeError
 }
 
 fn start_telemetry() -> Result<Telemetry, NodeError> {
-    let console_error = |source| NodeError::System { what: "the console", source };
+    let console_error = |source| NodeError::System {
+        what: "the console",
+        source,
+    };
     let stderr = Console::start("stderr", std::io::stderr()).map_err(console_error)?;
     let stdout = Console::start("stdout", std::io::stdout()).map_err(console_error)?;
     let error_log = ErrorLog::new(stderr);
@@ -121,7 +131,10 @@ async fn start_development(
     telemetry: Telemetry,
     banner: &mut Banner,
 ) -> Result<(Node, Option<DevelopmentFiles>), NodeError> {
-    let text = args.addr.clone().unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
+    let text = args
+        .addr
+        .clone()
+        .unwrap_or_else(|| DEFAULT_ADDRESS.to_owned());
     let address = listen_address(&text)?;
     banner.addresses = displayed(&text, address)?;
     let development = Development::new(&local_addresses(address)?)?;
@@ -133,9 +146,15 @@ async fn start_development(
     banner.hardening = None;
     let node = Node::start(prepared, address, telemetry).await?;
     let port = node.address().port();
-    let files_error = |source| NodeError::System { what: "the development files", source };
+    let files_error = |source| NodeError::System {
+        what: "the development files",
+        source,
+    };
     dev_trust::store(port, &certificate).map_err(files_error)?;
-    let files = DevelopmentFiles { api_key: dev_trust::api_key_path(), port };
+    let files = DevelopmentFiles {
+        api_key: dev_trust::api_key_path(),
+        port,
+    };
     write_private(&files.api_key, &api_key).map_err(files_error)?;
     Ok((node, Some(files)))
 }
@@ -148,8 +167,11 @@ fn write_private(path: &Path, api_key: &ApiKey) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(api_key.to_text().expose().as_bytes())
 }
 
@@ -164,12 +186,19 @@ struct Signals {
 impl Signals {
     fn listen(is_development: bool) -> Result<Self, NodeError> {
         let listen = |kind| {
-            signal(kind).map_err(|source| NodeError::System { what: "signal handling", source })
+            signal(kind).map_err(|source| NodeError::System {
+                what: "signal handling",
+                source,
+            })
         };
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hangup: if is_development { None } else { Some(listen(SignalKind::hangup())?) },
+            hangup: if is_development {
+                None
+            } else {
+                Some(listen(SignalKind::hangup())?)
+            },
         })
     }
 
@@ -197,7 +226,11 @@ async fn obey_signals(
     banner: &mut Banner,
 ) -> Result<End, NodeError> {
     let mut tls_timer = interval_at(Instant::now() + TLS_RELOAD_INTERVAL, TLS_RELOAD_INTERVAL);
-    let Signals { interrupt, terminate, hangup } = signals;
+    let Signals {
+        interrupt,
+        terminate,
+        hangup,
+    } = signals;
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
@@ -312,7 +345,10 @@ impl Banner {
             text.push('\n');
         };
         for [label, value, remark] in version::rows() {
-            line(&label, format!("{value:<23} {}", output.paint(Style::FAINT, &remark)));
+            line(
+                &label,
+                format!("{value:<23} {}", output.paint(Style::FAINT, &remark)),
+            );
         }
         text.push('\n');
         let mut line = |label: &str, rest: String| {
@@ -322,7 +358,10 @@ impl Banner {
         };
         line("KMS", self.store.clone());
         for (index, address) in self.addresses.iter().enumerate() {
-            line(if index == 0 { "API" } else { "" }, format!("· https://{address}"));
+            line(
+                if index == 0 { "API" } else { "" },
+                format!("· https://{address}"),
+            );
         }
         text.push('\n');
         let mut line = |label: &str, rest: String| {
@@ -337,10 +376,16 @@ impl Banner {
         if let Some(severity) = self.error_severity {
             line("Logs", format!("error=stderr level={severity}"));
         }
-        if let Some(severity) = self.audit_severity.filter(|severity| *severity <= Severity::INFO) {
+        if let Some(severity) = self
+            .audit_severity
+            .filter(|severity| *severity <= Severity::INFO)
+        {
             line("", format!("audit=stdout level={severity}"));
         }
-        if self.hardening.is_some_and(|hardening| hardening.memory_locked) {
+        if self
+            .hardening
+            .is_some_and(|hardening| hardening.memory_locked)
+        {
             line("MLock", "enabled".to_owned());
         }
         text.push_str("\n=> Server is up and running...\n\n");
@@ -365,7 +410,11 @@ impl Banner {
         let is_hex = self.admin.len().is_multiple_of(2)
             && self.admin.bytes().all(|byte| byte.is_ascii_hexdigit())
             && !Identity::from(self.admin.as_str()).is_unknown();
-        if is_hex { self.admin.clone() } else { "<disabled>".to_owned() }
+        if is_hex {
+            self.admin.clone()
+        } else {
+            "<disabled>".to_owned()
+        }
     }
 }
 
@@ -375,4 +424,3 @@ fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes());
     let _ = stdout.flush();
 }
-

@@ -20,6 +20,11 @@ const UNITS: [(&str, u64); 8] = [
 pub struct GoDuration(i64);
 
 impl GoDuration {
+    /// A duration of so many nanoseconds.
+    pub fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
     /// Parses the grammar of Go's `time.ParseDuration`: an optional sign, then `0` or one or more
     /// groups of a decimal number and a unit, without spaces. `None` if `text` is no such thing, or
     /// more than 292 years. Fractions of a nanosecond are cut off.
