@@ -1,0 +1,8 @@
+//! What the tests stand on: processes, certificates, raw clients, bounded waiting.
+
+pub(crate) mod certs;
+pub(crate) mod frames;
+pub(crate) mod http;
+pub(crate) mod pty;
+pub(crate) mod server;
+pub(crate) mod wait;
