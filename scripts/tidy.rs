@@ -37,8 +37,10 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Test code that may sleep, and why.
-const SLEEPERS: &[(&str, &str)] =
-    &[("cluster-tests/harness/wait.rs", "bounded polling and paced load, for all other tests")];
+const SLEEPERS: &[(&str, &str)] = &[(
+    "cluster-tests/harness/wait.rs",
+    "bounded polling and paced load, for all other tests",
+)];
 
 /// A library and where it may be used: folders of `src/`, or file names.
 struct Library {
@@ -47,9 +49,18 @@ struct Library {
 }
 
 const LIBRARIES: &[Library] = &[
-    Library { names: &["actix"], places: &["actor.rs", "messages.rs", "node/"] },
-    Library { names: &["actix_web", "actix_http", "actix_server"], places: &["api/", "ingress/"] },
-    Library { names: &["reqwest"], places: &["client/", "keystore/"] },
+    Library {
+        names: &["actix"],
+        places: &["actor.rs", "messages.rs", "node/"],
+    },
+    Library {
+        names: &["actix_web", "actix_http", "actix_server"],
+        places: &["api/", "ingress/"],
+    },
+    Library {
+        names: &["reqwest"],
+        places: &["client/", "keystore/"],
+    },
 ];
 
 /// The only readers of the environment.
@@ -76,9 +87,15 @@ struct Source {
 impl Source {
     fn new(path: &str, text: &str) -> Self {
         let below_src = path.strip_prefix("src/").unwrap_or_default().to_owned();
-        let mut module: Vec<String> =
-            below_src.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
-        if matches!(module.last().map(String::as_str), Some("mod" | "lib" | "main" | "")) {
+        let mut module: Vec<String> = below_src
+            .trim_end_matches(".rs")
+            .split('/')
+            .map(str::to_owned)
+            .collect();
+        if matches!(
+            module.last().map(String::as_str),
+            Some("mod" | "lib" | "main" | "")
+        ) {
             module.pop();
         }
         let test_file = path.starts_with("cluster-tests/") || path.ends_with("tests.rs");
@@ -93,7 +110,8 @@ impl Source {
     }
 
     fn violation(&mut self, span: Span, what: &str) {
-        self.violations.push(format!("{}:{}: {what}", self.path, span.start().line));
+        self.violations
+            .push(format!("{}:{}: {what}", self.path, span.start().line));
     }
 
     fn lies_in(&self, places: &[&str]) -> bool {
@@ -127,7 +145,11 @@ impl Source {
         if sleeps && self.test_depth > 0 && !allowed {
             self.violation(span, "a test must not sleep: wait for a condition");
         }
-        if self.hot && segments.iter().any(|name| name == "Mutex" || name == "RwLock") {
+        if self.hot
+            && segments
+                .iter()
+                .any(|name| name == "Mutex" || name == "RwLock")
+        {
             self.violation(span, "a lock in a file marked as hot path");
         }
     }
@@ -186,7 +208,7 @@ impl Source {
         let mut path: Vec<String> = Vec::new();
         let mut start = Span::call_site();
         let mut colons = 0;
-        let mut ended = |source: &mut Self, path: &mut Vec<String>, span| {
+        let ended = |source: &mut Self, path: &mut Vec<String>, span| {
             if path.len() > 1 {
                 source.judge(path, span);
             }
@@ -226,7 +248,11 @@ impl Source {
 }
 
 fn is_test_attribute(attribute: &syn::Attribute) -> bool {
-    let last = attribute.path().segments.last().map(|segment| segment.ident.to_string());
+    let last = attribute
+        .path()
+        .segments
+        .last()
+        .map(|segment| segment.ident.to_string());
     match last.as_deref() {
         Some("test") => true,
         Some("cfg") => {
@@ -248,8 +274,11 @@ impl<'ast> Visit<'ast> for Source {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<String> =
-            path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let segments: Vec<String> = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
         self.judge(&segments, path.span());
         syn::visit::visit_path(self, path);
     }
@@ -282,11 +311,15 @@ impl<'ast> Visit<'ast> for Source {
     }
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
-        self.in_item(&item.attrs, |source| syn::visit::visit_item_fn(source, item));
+        self.in_item(&item.attrs, |source| {
+            syn::visit::visit_item_fn(source, item)
+        });
     }
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
-        self.in_item(&item.attrs, |source| syn::visit::visit_item_impl(source, item));
+        self.in_item(&item.attrs, |source| {
+            syn::visit::visit_item_impl(source, item)
+        });
     }
 }
 
@@ -298,7 +331,9 @@ fn inspect(path: &str, text: &str) -> Vec<String> {
     }
     let module = source.module.first().cloned().unwrap_or_default();
     if !module.is_empty() && module != "docs" && layer_of(&module).is_none() {
-        source.violations.push(format!("{path}:1: module `{module}` is in no layer"));
+        source
+            .violations
+            .push(format!("{path}:1: module `{module}` is in no layer"));
     }
     match syn::parse_file(text) {
         Ok(file) => source.visit_file(&file),
@@ -331,11 +366,20 @@ fn the_source_tree_keeps_its_rules() {
     let mut violations = Vec::new();
     for file in &files {
         let text = std::fs::read_to_string(file).expect("source");
-        let path = file.strip_prefix(root).expect("below the root").to_string_lossy().into_owned();
+        let path = file
+            .strip_prefix(root)
+            .expect("below the root")
+            .to_string_lossy()
+            .into_owned();
         violations.extend(inspect(&path, &text));
     }
     assert!(files.len() > 10, "the source tree was not found");
-    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "{} violations:\n{}",
+        violations.len(),
+        violations.join("\n")
+    );
 }
 
 #[test]
@@ -343,14 +387,21 @@ fn the_top_of_the_repository_holds_only_what_belongs_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut strangers = Vec::new();
     for entry in std::fs::read_dir(root).expect("root") {
-        let name = entry.expect("entry").file_name().to_string_lossy().into_owned();
+        let name = entry
+            .expect("entry")
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
         // `target` is what cargo makes where no other place is set; git ignores it.
         let known = name.starts_with('.') || name == "target" || TOP_LEVEL.contains(&&*name);
         if !known {
             strangers.push(name);
         }
     }
-    assert!(strangers.is_empty(), "not at the top of the repository: {strangers:?}");
+    assert!(
+        strangers.is_empty(),
+        "not at the top of the repository: {strangers:?}"
+    );
 }
 
 #[test]
@@ -361,21 +412,57 @@ fn violations_are_found() {
         ("src/crypto/a.rs", "//! x\nfn f() { crate::cli::run(); }", 1),
         ("src/crypto/a.rs", "//! x\nuse super::super::cli::run;", 1),
         ("src/crypto/mod.rs", "//! x\nuse super::cli::run;", 1),
-        ("src/crypto/a.rs", "//! x\nfn f() { vec![crate::cli::run()]; }", 1),
-        ("src/cli/a.rs", "//! x\nuse crate::crypto::cipher;\nuse super::args;", 0),
+        (
+            "src/crypto/a.rs",
+            "//! x\nfn f() { vec![crate::cli::run()]; }",
+            1,
+        ),
+        (
+            "src/cli/a.rs",
+            "//! x\nuse crate::crypto::cipher;\nuse super::args;",
+            0,
+        ),
         ("src/api/a.rs", "//! x\nuse actix::Actor;", 1),
         ("src/authz/actor.rs", "//! x\nuse actix::Actor;", 0),
         ("src/cache/a.rs", "//! x\nuse actix_web::web;", 1),
         ("src/cli/a.rs", "//! x\nfn f() { reqwest::get(); }", 1),
-        ("src/node/a.rs", "//! x\nfn f() { std::env::var(\"A\"); }", 1),
-        ("src/config/env.rs", "//! x\nfn f() { std::env::var(\"A\"); }", 0),
+        (
+            "src/node/a.rs",
+            "//! x\nfn f() { std::env::var(\"A\"); }",
+            1,
+        ),
+        (
+            "src/config/env.rs",
+            "//! x\nfn f() { std::env::var(\"A\"); }",
+            0,
+        ),
         ("src/base/a.rs", "use std::fmt;", 1),
-        ("src/cache/a.rs", "//! x\n//! Hot path: y\nuse std::sync::Mutex;", 1),
-        ("src/cache/a.rs", "//! x\n//! Hot path: y\nfn f() { a.lock(); }", 1),
+        (
+            "src/cache/a.rs",
+            "//! x\n//! Hot path: y\nuse std::sync::Mutex;",
+            1,
+        ),
+        (
+            "src/cache/a.rs",
+            "//! x\n//! Hot path: y\nfn f() { a.lock(); }",
+            1,
+        ),
         ("src/base/a.rs", "//! x\n#[test]\n#[ignore]\nfn f() {}", 1),
-        ("src/base/a.rs", "//! x\n#[cfg(test)]\nmod t { fn f() { std::thread::sleep(d); } }", 1),
-        ("src/base/a.rs", "//! x\nfn f() { std::thread::sleep(d); }", 0),
-        ("cluster-tests/a.rs", "//! x\nfn f() { select! { _ = tokio::time::sleep(d) => {} } }", 1),
+        (
+            "src/base/a.rs",
+            "//! x\n#[cfg(test)]\nmod t { fn f() { std::thread::sleep(d); } }",
+            1,
+        ),
+        (
+            "src/base/a.rs",
+            "//! x\nfn f() { std::thread::sleep(d); }",
+            0,
+        ),
+        (
+            "cluster-tests/a.rs",
+            "//! x\nfn f() { select! { _ = tokio::time::sleep(d) => {} } }",
+            1,
+        ),
         ("src/helper/a.rs", "//! x\n", 1),
     ];
     for (path, text, expected) in cases {

@@ -35,12 +35,18 @@ pub(crate) enum Shape {
 
 /// The API key of a recorded identity.
 pub(crate) fn api_key(name: &str) -> String {
-    IDS[name]["api_key"].as_str().expect("recorded identity").to_owned()
+    IDS[name]["api_key"]
+        .as_str()
+        .expect("recorded identity")
+        .to_owned()
 }
 
 /// The identity (hex) of a recorded identity.
 pub(crate) fn identity(name: &str) -> String {
-    IDS[name]["identity"].as_str().expect("recorded identity").to_owned()
+    IDS[name]["identity"]
+        .as_str()
+        .expect("recorded identity")
+        .to_owned()
 }
 
 /// The Ed25519 key pair behind an API key (`kes:v1:` + base64 of a zero byte and the seed).
@@ -79,7 +85,9 @@ pub(crate) fn decode_base64(text: &str) -> Vec<u8> {
 pub(crate) fn certificate(key: &KeyPair, shape: Shape) -> Certificate {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, identity_of_key(key));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, identity_of_key(key));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.is_ca = IsCa::ExplicitNoCa;
@@ -101,7 +109,11 @@ impl Credentials {
             // aws-lc-rs writes PKCS#8 for every key type that is generated here.
             _ => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         };
-        Arc::new(Self { chain, key: key_der, identity: identity_of_key(key) })
+        Arc::new(Self {
+            chain,
+            key: key_der,
+            identity: identity_of_key(key),
+        })
     }
 
     /// The usual client certificate of a key.
@@ -153,7 +165,9 @@ impl Credentials {
 pub(crate) fn server_pem() -> (String, String) {
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("server key");
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("DNS name");
-    params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+    params
+        .subject_alt_names
+        .push(SanType::IpAddress([127, 0, 0, 1].into()));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.is_ca = IsCa::ExplicitNoCa;
     let certificate = params.self_signed(&key).expect("server certificate");
@@ -173,6 +187,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 fn recorded_api_keys_make_the_recorded_identities() {
     for (name, id) in IDS.as_object().expect("object") {
         let key = key_of_api_key(id["api_key"].as_str().expect("api key"));
-        assert_eq!(identity_of_key(&key), id["identity"].as_str().expect("identity"), "{name}");
+        assert_eq!(
+            identity_of_key(&key),
+            id["identity"].as_str().expect("identity"),
+            "{name}"
+        );
     }
 }

@@ -24,7 +24,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The bytes of one frame (RFC 9113, 4.1).
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).expect("payload of a frame").to_be_bytes();
+    let length = u32::try_from(payload.len())
+        .expect("payload of a frame")
+        .to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend_from_slice(&stream.to_be_bytes());
     bytes.extend_from_slice(payload);
@@ -89,9 +91,17 @@ impl RawH2 {
     /// Connects as `dial` says, with ALPN `h2`, and starts HTTP/2.
     pub(crate) async fn connect(dial: &Dial) -> Result<Self, End> {
         let connection = dial.clone().alpn(&["h2"]).connect().await?;
-        assert_eq!(connection.stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]), "ALPN");
+        assert_eq!(
+            connection.stream.get_ref().1.alpn_protocol(),
+            Some(&b"h2"[..]),
+            "ALPN"
+        );
         let (reader, writer) = tokio::io::split(connection.stream);
-        let mut raw = Self { reader, writer, unread: Vec::new() };
+        let mut raw = Self {
+            reader,
+            writer,
+            unread: Vec::new(),
+        };
         raw.send(PREFACE).await?;
         raw.send(&frame(SETTINGS, 0, 0, &[])).await?;
         Ok(raw)
@@ -119,21 +129,25 @@ impl RawH2 {
         }
     }
 
-    /// Sends `block` over and over until the deadline or until the peer has had enough, while
-    /// everything that comes back is thrown away. The number of blocks that were sent.
-    pub(crate) async fn flood(&mut self, block: &[u8], deadline: Instant) -> u64 {
-        let mut sent = 0u64;
+    /// Sends what `next` gives until it gives nothing, the deadline passes or the peer has had
+    /// enough, while everything that comes back is thrown away. The number of bytes that were sent.
+    pub(crate) async fn flood(
+        &mut self,
+        mut next: impl FnMut() -> Option<Vec<u8>>,
+        deadline: Instant,
+    ) -> usize {
+        let mut sent = 0;
         let mut sink = vec![0u8; 64 * 1024];
         let (reader, writer) = (&mut self.reader, &mut self.writer);
-        let drain = async {
-            while let Ok(1..) = reader.read(&mut sink).await {}
-        };
+        let drain = async { while let Ok(1..) = reader.read(&mut sink).await {} };
         let pour = async {
-            while Instant::now() < deadline {
-                if writer.write_all(block).await.is_err() || writer.flush().await.is_err() {
+            while Instant::now() < deadline
+                && let Some(block) = next()
+            {
+                if writer.write_all(&block).await.is_err() || writer.flush().await.is_err() {
                     return;
                 }
-                sent += 1;
+                sent += block.len();
             }
         };
         // Whoever ends first ends the flood: time over, or the peer hung up.
@@ -154,7 +168,12 @@ fn parse(unread: &mut Vec<u8>) -> Option<Frame> {
     let payload = unread.get(9..9 + length)?.to_vec();
     unread.drain(..9 + length);
     let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
-    Some(Frame { kind: head[3], flags: head[4], stream, payload })
+    Some(Frame {
+        kind: head[3],
+        flags: head[4],
+        stream,
+        payload,
+    })
 }
 
 #[test]

@@ -68,7 +68,9 @@ fn alert_name(alert: AlertDescription) -> String {
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let tls = error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::AlertReceived(alert)) => Self::Alert(*alert),
             Some(other) => Self::Malformed(other.to_string()),
@@ -102,7 +104,10 @@ impl Dial {
 
     /// HTTP/1.1 with these credentials.
     pub(crate) fn with(port: u16, credentials: Arc<Credentials>) -> Self {
-        Self { credentials: Some(credentials), ..Self::anonymous(port) }
+        Self {
+            credentials: Some(credentials),
+            ..Self::anonymous(port)
+        }
     }
 
     /// HTTP/1.1 as a recorded identity.
@@ -144,7 +149,11 @@ impl Dial {
                 key: presented,
                 hints_seen: Arc::clone(hints_seen),
             }));
-        config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = self
+            .alpn
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         config.resumption = rustls::client::Resumption::disabled();
         config
     }
@@ -161,7 +170,11 @@ impl Dial {
             connector.connect(name, tcp).await
         };
         match timeout(PATIENCE, shake).await {
-            Ok(stream) => Ok(Connection { stream: stream?, unread: Vec::new(), hints_seen }),
+            Ok(stream) => Ok(Connection {
+                stream: stream?,
+                unread: Vec::new(),
+                hints_seen,
+            }),
             Err(_) => Err(End::Open),
         }
     }
@@ -179,7 +192,9 @@ impl Dial {
     /// One HTTP/2 request on a connection of its own.
     pub(crate) async fn h2_request(&self, request: &Request) -> Result<Response, End> {
         let connection = self.clone().alpn(&["h2"]).connect().await?;
-        timeout(PATIENCE, h2_exchange(connection.stream, request)).await.unwrap_or(Err(End::Open))
+        timeout(PATIENCE, h2_exchange(connection.stream, request))
+            .await
+            .unwrap_or(Err(End::Open))
     }
 }
 
@@ -219,7 +234,10 @@ impl Request {
     }
 
     fn head(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\n", self.method, self.path);
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+            self.method, self.path
+        );
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -263,7 +281,10 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -302,7 +323,9 @@ impl Connection {
                 Err(End::Open) => {}
                 Err(end) => return Err(end),
             }
-            return self.send_and_read(request.framed_body(), head_only, deadline).await;
+            return self
+                .send_and_read(request.framed_body(), head_only, deadline)
+                .await;
         }
         let mut bytes = request.head();
         bytes.extend_from_slice(&request.framed_body());
@@ -357,7 +380,14 @@ impl Connection {
         head_only: bool,
         deadline: Instant,
     ) -> Result<Response, End> {
-        read_body(&mut self.stream, &mut self.unread, head, head_only, deadline).await
+        read_body(
+            &mut self.stream,
+            &mut self.unread,
+            head,
+            head_only,
+            deadline,
+        )
+        .await
     }
 
     /// Reads whole answers until the connection ends or the deadline passes.
@@ -476,12 +506,19 @@ async fn read_head<R: AsyncRead + Unpin>(
     if !status_line.starts_with("HTTP/1.") {
         return Err(malformed());
     }
-    let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status_line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok());
     let headers = lines
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
         .collect();
-    Ok(Response { status: status.ok_or_else(malformed)?, headers, body: Vec::new() })
+    Ok(Response {
+        status: status.ok_or_else(malformed)?,
+        headers,
+        body: Vec::new(),
+    })
 }
 
 async fn read_body<R: AsyncRead + Unpin>(
@@ -494,7 +531,10 @@ async fn read_body<R: AsyncRead + Unpin>(
     if head_only || matches!(head.status, 100..=199 | 204 | 304) {
         return Ok(head);
     }
-    if head.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
+    if head
+        .header("transfer-encoding")
+        .is_some_and(|coding| coding.contains("chunked"))
+    {
         loop {
             match first_chunk(unread)? {
                 Some((chunk, used)) => {
@@ -509,7 +549,10 @@ async fn read_body<R: AsyncRead + Unpin>(
         }
     }
     let length = match head.header("content-length") {
-        Some(text) => Some(text.parse::<usize>().map_err(|_| End::Malformed(text.to_owned()))?),
+        Some(text) => Some(
+            text.parse::<usize>()
+                .map_err(|_| End::Malformed(text.to_owned()))?,
+        ),
         None => None,
     };
     loop {
@@ -552,16 +595,24 @@ pub(crate) async fn h2_send(
         head = head.header(name, value);
     }
     let head = head.body(()).expect("request");
-    let (answer, mut sender) =
-        client.send_request(head, request.body.is_none()).map_err(h2_end)?;
+    let (answer, mut sender) = client
+        .send_request(head, request.body.is_none())
+        .map_err(h2_end)?;
     if let Some(body) = &request.body {
-        sender.send_data(Bytes::from(body.clone()), true).map_err(h2_end)?;
+        sender
+            .send_data(Bytes::from(body.clone()), true)
+            .map_err(h2_end)?;
     }
     let (parts, mut body) = answer.await.map_err(h2_end)?.into_parts();
     let headers = parts
         .headers
         .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into(),
+            )
+        })
         .collect();
     let mut bytes = Vec::new();
     while let Some(chunk) = body.data().await {
@@ -569,7 +620,11 @@ pub(crate) async fn h2_send(
         let _ = body.flow_control().release_capacity(chunk.len());
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Response { status: parts.status.as_u16(), headers, body: bytes })
+    Ok(Response {
+        status: parts.status.as_u16(),
+        headers,
+        body: bytes,
+    })
 }
 
 fn h2_end(error: h2::Error) -> End {

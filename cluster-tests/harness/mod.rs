@@ -3,6 +3,8 @@
 pub(crate) mod certs;
 pub(crate) mod frames;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod pty;
 pub(crate) mod server;
+mod standin;
 pub(crate) mod wait;

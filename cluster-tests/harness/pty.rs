@@ -37,7 +37,12 @@ impl Terminal {
                 .open(&path)
                 .expect("open the terminal")
         };
-        let size = Winsize { ws_row: 40, ws_col: 140, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: 140,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         tcsetwinsize(&main, size).expect("size of the terminal");
         let child = command
             .env("TERM", "xterm-256color")
@@ -47,7 +52,10 @@ impl Terminal {
             .spawn()
             .expect("start on a terminal");
         // The command keeps copies of the descriptors; only it may hold the terminal open.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let screen = Arc::new(Mutex::new(Vec::new()));
         let mut output = File::from(main.try_clone().expect("clone"));
         let shown = Arc::clone(&screen);
@@ -55,10 +63,18 @@ impl Terminal {
             let mut buffer = [0u8; 4096];
             // Reading a terminal that nobody holds any more ends with EIO.
             while let Ok(count @ 1..) = output.read(&mut buffer) {
-                shown.lock().expect("screen").extend_from_slice(&buffer[..count]);
+                shown
+                    .lock()
+                    .expect("screen")
+                    .extend_from_slice(&buffer[..count]);
             }
         });
-        Self { child, screen, keyboard: File::from(main), reader }
+        Self {
+            child,
+            screen,
+            keyboard: File::from(main),
+            reader,
+        }
     }
 
     /// Everything written so far.
@@ -82,7 +98,10 @@ impl Terminal {
 #[test]
 fn a_command_on_a_terminal_sees_a_terminal_of_the_right_size() {
     let mut command = Command::new("sh");
-    command.args(["-c", "read word; test -t 1 && stty size && echo got $word >&2"]);
+    command.args([
+        "-c",
+        "read word; test -t 1 && stty size && echo got $word >&2",
+    ]);
     let mut terminal = Terminal::spawn(&mut command);
     terminal.type_in("hello\n");
     let status = terminal.child.wait().expect("wait");

@@ -40,7 +40,10 @@ pub(crate) struct Run {
 impl Run {
     /// A directory that holds `server.key`, `server.crt`, `admin.key`, `admin.crt`.
     pub(crate) fn new() -> Arc<Self> {
-        let dir = tempfile::Builder::new().prefix("kes-test-").tempdir().expect("directory");
+        let dir = tempfile::Builder::new()
+            .prefix("kes-test-")
+            .tempdir()
+            .expect("directory");
         let run = Self { dir };
         let (certificate, key) = certs::server_pem();
         run.write("server.crt", certificate);
@@ -106,7 +109,11 @@ impl Run {
 
 /// Runs a command to its end; kills it and panics when it does not end in time.
 pub(crate) fn output_within(command: &mut Command, limit: Duration) -> Output {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start kes");
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start kes");
     let pid = Pid::from_child(&child);
     let name = format!("{command:?}");
     let waiter = std::thread::spawn(move || child.wait_with_output().expect("output"));
@@ -189,16 +196,27 @@ impl Server {
             if let Some(status) = child.try_wait().expect("wait") {
                 return Some(Err(status));
             }
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok().map(|_| Ok(()))
+            TcpStream::connect_timeout(&address, Duration::from_secs(1))
+                .ok()
+                .map(|_| Ok(()))
         });
         let started_in = began.elapsed();
-        let mut server = Self { child, port, run: Arc::clone(run), stdout, stderr, started_in };
+        let mut server = Self {
+            child,
+            port,
+            run: Arc::clone(run),
+            stdout,
+            stderr,
+            started_in,
+        };
         let alive = server.child.try_wait().expect("wait").is_none();
         if listening == Some(Ok(())) && alive {
             return Ok(server);
         }
         let (out, err) = (server.stdout(), server.stderr());
-        Err(format!("{listening:?} {args:?}\nstdout:\n{out}\nstderr:\n{err}"))
+        Err(format!(
+            "{listening:?} {args:?}\nstdout:\n{out}\nstderr:\n{err}"
+        ))
     }
 
     pub(crate) fn stdout(&self) -> String {
@@ -225,10 +243,12 @@ impl Server {
     /// Waits for the end of the process.
     #[track_caller]
     pub(crate) fn wait_end(&mut self, limit: Duration) -> ExitStatus {
-        wait_for("the server to end", limit, || self.child.try_wait().expect("wait"))
+        wait_for("the server to end", limit, || {
+            self.child.try_wait().expect("wait")
+        })
     }
 
-    /// Kills the process at once and starts it again on the same files and the same port.
+    /// Kills the process at once.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         self.child.wait().expect("wait");
@@ -238,13 +258,13 @@ impl Server {
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/statm", self.child.id());
         let statm = std::fs::read_to_string(path).expect("statm");
-        let pages: u64 = statm.split(' ').nth(1).expect("field").parse().expect("number");
+        let pages: u64 = statm
+            .split(' ')
+            .nth(1)
+            .expect("field")
+            .parse()
+            .expect("number");
         pages * u64::try_from(rustix::param::page_size()).expect("page size")
-    }
-
-    /// Runs a client command against this server as the recorded identity `name`.
-    pub(crate) fn kes(&self, name: &str, args: &[&str]) -> Output {
-        self.run.kes(self.port, &certs::api_key(name), args)
     }
 }
 

@@ -14,8 +14,14 @@ use crate::harness::http::{End, Response};
 
 /// Headers that must be as recorded, if recorded. (`connection: close` after a large body is left
 /// to the server, and `transfer-encoding` is a matter of size.)
-const HEADERS: [&str; 6] =
-    ["content-type", "location", "accept", "allow", "x-content-type-options", "content-length"];
+const HEADERS: [&str; 6] = [
+    "content-type",
+    "location",
+    "accept",
+    "allow",
+    "x-content-type-options",
+    "content-length",
+];
 
 /// What happened.
 pub(super) struct Got {
@@ -32,7 +38,9 @@ impl Got {
     }
 
     fn response(&self) -> Result<&Response, String> {
-        self.answer.as_ref().map_err(|end| format!("expected an answer\n    got {end}"))
+        self.answer
+            .as_ref()
+            .map_err(|end| format!("expected an answer\n    got {end}"))
     }
 }
 
@@ -61,18 +69,29 @@ fn exact(replay: &Replay, case: &Value, expectation: &Value, got: &Got) -> Resul
     let recorded = &case["got"];
     let end = recorded["end"].as_str().unwrap_or("response");
     if end != "response" || got.answer.is_err() {
-        return if end == got.end() { Ok(()) } else { Err(differs("end", end, got.end())) };
+        return if end == got.end() {
+            Ok(())
+        } else {
+            Err(differs("end", end, got.end()))
+        };
     }
     let response = got.response()?;
     same_status(recorded, response)?;
     let port = got.port.to_string();
-    let body = recorded["body"].as_str().unwrap_or("").replace("{PORT}", &port);
+    let body = recorded["body"]
+        .as_str()
+        .unwrap_or("")
+        .replace("{PORT}", &port);
     match expectation["body"].as_str() {
         Some(literal) => {
             let literal = replay.refer(literal);
             same_text("body", &literal, &response.text())?;
         }
-        None => same_text("body", &normalize::json(&body), &normalize::json(&response.text()))?,
+        None => same_text(
+            "body",
+            &normalize::json(&body),
+            &normalize::json(&response.text()),
+        )?,
     }
     let varies = normalize::json(&body) != body;
     for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
@@ -94,7 +113,11 @@ fn same_status(recorded: &Value, response: &Response) -> Result<(), String> {
 }
 
 fn same_text(what: &str, expected: &str, got: &str) -> Result<(), String> {
-    if expected == got { Ok(()) } else { Err(differs(what, expected, got)) }
+    if expected == got {
+        Ok(())
+    } else {
+        Err(differs(what, expected, got))
+    }
 }
 
 /// The same status (or one of those given) and the same body, unless it is to be ignored.
@@ -115,7 +138,11 @@ fn semantic(case: &Value, expectation: &Value, got: &Got) -> Result<(), String> 
         return Ok(());
     }
     let body = case["got"]["body"].as_str().unwrap_or("");
-    same_text("body", &normalize::json(body), &normalize::json(&response.text()))
+    same_text(
+        "body",
+        &normalize::json(body),
+        &normalize::json(&response.text()),
+    )
 }
 
 fn allowed_status(allowed: &[Value], response: &Response) -> Result<(), String> {
@@ -123,7 +150,11 @@ fn allowed_status(allowed: &[Value], response: &Response) -> Result<(), String> 
         return Ok(());
     }
     let allowed = Value::from(allowed.to_vec()).to_string();
-    Err(differs("status", allowed, format!("{} {}", response.status, response.text())))
+    Err(differs(
+        "status",
+        allowed,
+        format!("{} {}", response.status, response.text()),
+    ))
 }
 
 /// The status, and at least these JSON members. An empty string stands for any text.
@@ -134,14 +165,18 @@ fn expected_members(expectation: &Value, response: &Response) -> Result<(), Stri
     if expectation["json"].is_null() || contains(&expectation["json"], &response.json()) {
         return Ok(());
     }
-    Err(differs("members", expectation["json"].to_string(), response.text()))
+    Err(differs(
+        "members",
+        expectation["json"].to_string(),
+        response.text(),
+    ))
 }
 
 fn contains(expected: &Value, got: &Value) -> bool {
     match (expected, got) {
-        (Value::Object(members), Value::Object(found)) => members.iter().all(|(name, member)| {
-            found.get(name).is_some_and(|found| contains(member, found))
-        }),
+        (Value::Object(members), Value::Object(found)) => members
+            .iter()
+            .all(|(name, member)| found.get(name).is_some_and(|found| contains(member, found))),
         (Value::String(any), Value::String(_)) if any.is_empty() => true,
         _ => expected == got,
     }
@@ -149,15 +184,26 @@ fn contains(expected: &Value, got: &Value) -> bool {
 
 /// A permanent redirect to the recorded place, or the target served at once.
 fn redirect(case: &Value, expectation: &Value, response: &Response) -> Result<(), String> {
-    let direct = expectation["direct"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let direct = expectation["direct"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if direct.iter().any(|status| *status == response.status) {
         return Ok(());
     }
     if !matches!(response.status, 301 | 307 | 308) {
-        return Err(differs("status", "301, 307 or 308", response.status.to_string()));
+        return Err(differs(
+            "status",
+            "301, 307 or 308",
+            response.status.to_string(),
+        ));
     }
     let place = case["got"]["headers"]["location"].as_str().unwrap_or("");
-    same_text("location", place, response.header("location").unwrap_or("(absent)"))
+    same_text(
+        "location",
+        place,
+        response.header("location").unwrap_or("(absent)"),
+    )
 }
 
 /// RFC 9110: a 405 carries Allow.
@@ -165,7 +211,10 @@ fn allow_header(expectation: &Value, response: &Response) -> Result<(), String> 
     let allow = response.header("allow").unwrap_or("(absent)");
     let methods: Vec<&str> = allow.split(',').map(str::trim).collect();
     let wanted = strings(&expectation["methods"]);
-    match wanted.iter().all(|method| methods.contains(&method.as_str())) {
+    match wanted
+        .iter()
+        .all(|method| methods.contains(&method.as_str()))
+    {
         true => Ok(()),
         false => Err(differs("allow", wanted.join(", "), allow)),
     }
@@ -242,18 +291,31 @@ fn metrics(recorded: &Value, response: &Response) -> Result<(), String> {
         wrong.push(format!("buckets: expected {bounds:?} got {got_bounds:?}"));
     }
     // The SDK refuses a family without labels that has no or several samples.
-    for name in expected.keys().filter(|name| !name.starts_with("kes_http_re")) {
-        let count = text.lines().filter(|line| line.starts_with(&format!("{name} "))).count();
+    for name in expected
+        .keys()
+        .filter(|name| !name.starts_with("kes_http_re"))
+    {
+        let count = text
+            .lines()
+            .filter(|line| line.starts_with(&format!("{name} ")))
+            .count();
         if count != 1 {
             wrong.push(format!("{name}: expected one sample got {count}"));
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n    ")) }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(wrong.join("\n    "))
+    }
 }
 
 fn metric_delta(replay: &Replay, expectation: &Value, response: &Response) -> Result<(), String> {
     let since = expectation["since"].as_str().unwrap_or("");
-    let before = replay.metrics.get(since).ok_or_else(|| format!("no metrics {since}"))?;
+    let before = replay
+        .metrics
+        .get(since)
+        .ok_or_else(|| format!("no metrics {since}"))?;
     let after = samples(&response.text());
     let value = |samples: &HashMap<String, f64>, name: &str| *samples.get(name).unwrap_or(&0.0);
     for (name, delta) in expectation["delta"].as_object().into_iter().flatten() {
@@ -280,7 +342,9 @@ pub(super) fn lines(patterns: &[String], lines: &[String]) -> Result<(), String>
 
 /// The head of a log stream.
 pub(super) fn stream_head(expectation: &Value, head: &Result<Response, End>) -> Result<(), String> {
-    let head = head.as_ref().map_err(|end| format!("expected a head\n    got {end}"))?;
+    let head = head
+        .as_ref()
+        .map_err(|end| format!("expected a head\n    got {end}"))?;
     if head.status != 200 {
         return Err(differs("status", "200", head.status.to_string()));
     }
@@ -305,13 +369,20 @@ pub(super) fn page(recorded: &Value, answer: Result<Response, End>) -> Result<()
         "last": names.last(),
         "continue_at": json["continue_at"],
     });
-    if contains(recorded, &got) { Ok(()) } else { Err(differs("listing", recorded.to_string(), got.to_string())) }
+    if contains(recorded, &got) {
+        Ok(())
+    } else {
+        Err(differs("listing", recorded.to_string(), got.to_string()))
+    }
 }
 
 /// A stored key: base64 of a protobuf message with key and cipher, readable by the owner only.
 pub(super) fn key_file(expectation: &Value, path: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{path:?}: {error}"))?;
-    let mode = std::fs::metadata(path).map_err(|error| error.to_string())?.permissions().mode();
+    let mode = std::fs::metadata(path)
+        .map_err(|error| error.to_string())?
+        .permissions()
+        .mode();
     if mode & 0o777 != 0o600 {
         return Err(differs("mode", "600", format!("{:o}", mode & 0o777)));
     }
@@ -319,9 +390,15 @@ pub(super) fn key_file(expectation: &Value, path: &Path) -> Result<(), String> {
     let fields = protobuf(&message).ok_or("not protobuf")?;
     let key = fields.iter().find(|field| field.0 == 1).ok_or("no key")?;
     let key = protobuf(&key.1).ok_or("no key message")?;
-    let bytes = |number| key.iter().find(|field| field.0 == number).map(|field| field.1.clone());
+    let bytes = |number| {
+        key.iter()
+            .find(|field| field.0 == number)
+            .map(|field| field.1.clone())
+    };
     let kind = expectation["type"].as_u64();
-    let got = bytes(2).and_then(|bytes| bytes.first().copied()).map(u64::from);
+    let got = bytes(2)
+        .and_then(|bytes| bytes.first().copied())
+        .map(u64::from);
     // A machine without AES instructions may make ChaCha20 keys.
     let own_choice = expectation["key"].is_null();
     if kind != got && !own_choice {
@@ -329,9 +406,11 @@ pub(super) fn key_file(expectation: &Value, path: &Path) -> Result<(), String> {
     }
     let material = bytes(1).unwrap_or_default();
     match expectation["key"].as_str() {
-        Some(expected) if decode_base64(expected) != material => {
-            Err(differs("key", expected, format!("{} other bytes", material.len())))
-        }
+        Some(expected) if decode_base64(expected) != material => Err(differs(
+            "key",
+            expected,
+            format!("{} other bytes", material.len()),
+        )),
         _ if material.len() != 32 => Err(format!("a key of {} bytes", material.len())),
         _ if !fields.iter().any(|field| field.0 == 2) => Err("no HMAC key".to_owned()),
         _ => Ok(()),
@@ -370,8 +449,16 @@ pub(super) fn raw(
 ) -> Result<(), String> {
     let name = case["name"].as_str().unwrap_or("");
     let expectation = &case["expectations"][name];
-    let recorded = case["got"]["responses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let said = || responses.iter().map(|r| format!("{} {}", r.status, r.text())).collect::<Vec<_>>();
+    let recorded = case["got"]["responses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let said = || {
+        responses
+            .iter()
+            .map(|r| format!("{} {}", r.status, r.text()))
+            .collect::<Vec<_>>()
+    };
     let ends = match expectation["end"].is_array() {
         true => strings(&expectation["end"]),
         false => vec![case["got"]["end"].as_str().unwrap_or("").to_owned()],
@@ -383,7 +470,9 @@ pub(super) fn raw(
     if let Some([least, most]) = expectation["seconds"].as_array().map(Vec::as_slice) {
         let (least, most) = (least.as_f64().unwrap_or(0.0), most.as_f64().unwrap_or(0.0));
         if !(least..=most).contains(&seconds) {
-            return Err(format!("expected an end after {least} to {most} s, got {seconds:.1} s"));
+            return Err(format!(
+                "expected an end after {least} to {most} s, got {seconds:.1} s"
+            ));
         }
     }
     if responses.is_empty() && expectation["none_ok"] == true {
@@ -391,10 +480,17 @@ pub(super) fn raw(
     }
     if let Some(allowed) = expectation["status"].as_array() {
         if allowed.len() != responses.len() && !(allowed.is_empty() && responses.is_empty()) {
-            return Err(differs("answers", allowed.len().to_string(), format!("{:?}", said())));
+            return Err(differs(
+                "answers",
+                allowed.len().to_string(),
+                format!("{:?}", said()),
+            ));
         }
         for (allowed, response) in allowed.iter().zip(responses) {
-            allowed_status(allowed.as_array().map(Vec::as_slice).unwrap_or_default(), response)?;
+            allowed_status(
+                allowed.as_array().map(Vec::as_slice).unwrap_or_default(),
+                response,
+            )?;
         }
         return match responses.first() {
             // Whoever lets Transfer-Encoding win must have read the chunked body.
@@ -405,12 +501,20 @@ pub(super) fn raw(
         };
     }
     if recorded.len() != responses.len() {
-        return Err(differs("answers", recorded.len().to_string(), format!("{:?}", said())));
+        return Err(differs(
+            "answers",
+            recorded.len().to_string(),
+            format!("{:?}", said()),
+        ));
     }
     for (recorded, response) in recorded.iter().zip(responses) {
         same_status(recorded, response)?;
         let body = recorded["body"].as_str().unwrap_or("");
-        same_text("body", &normalize::json(body), &normalize::json(&response.text()))?;
+        same_text(
+            "body",
+            &normalize::json(body),
+            &normalize::json(&response.text()),
+        )?;
     }
     Ok(())
 }
@@ -427,7 +531,10 @@ fn members_may_be_more_and_empty_text_stands_for_any() {
 fn a_stored_key_is_taken_apart() {
     let stored = "CiQKIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fEAISJAogICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8QARoGCIDiz6oG";
     let fields = protobuf(&decode_base64(stored)).expect("message");
-    assert_eq!(fields.iter().map(|field| field.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        fields.iter().map(|field| field.0).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     let key = protobuf(&fields[0].1).expect("key");
     assert_eq!(key[1], (2, vec![2]));
 }

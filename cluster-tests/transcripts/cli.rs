@@ -29,19 +29,36 @@ const STEPS: &[(&str, &[&str], &str)] = &[
     (
         "cli/identity-local/file-server2.crt",
         &[
-            "identity", "new", "--key", "server2.key", "--cert", "server2.crt", "--ip",
-            "127.0.0.1", "--dns", "localhost", "srv",
+            "identity",
+            "new",
+            "--key",
+            "server2.key",
+            "--cert",
+            "server2.crt",
+            "--ip",
+            "127.0.0.1",
+            "--dns",
+            "localhost",
+            "srv",
         ],
         "",
     ),
     (
         "cli/key/009-key-create-k-bad-name",
-        &["key", "create", "-k", "my-key", "my-key-1", "my-key-2", "my-app-1", "a1"],
+        &[
+            "key", "create", "-k", "my-key", "my-key-1", "my-key-2", "my-app-1", "a1",
+        ],
         "",
     ),
     (
         "cli/key/009-key-create-k-bad-name",
-        &["key", "import", "-k", "imported", "Xlnr/nOgAWE5cA7GAsl3L2goCvmfs6KE0gNgB1T93wE="],
+        &[
+            "key",
+            "import",
+            "-k",
+            "imported",
+            "Xlnr/nOgAWE5cA7GAsl3L2goCvmfs6KE0gNgB1T93wE=",
+        ],
         "",
     ),
     (
@@ -79,12 +96,17 @@ impl Replay {
 
     /// Replaces `@{case.field}` by what the command printed.
     fn refer(&self, text: &str) -> String {
-        let Some(reference) = text.split_once("@{").and_then(|(_, rest)| rest.split_once('}'))
+        let Some(reference) = text
+            .split_once("@{")
+            .and_then(|(_, rest)| rest.split_once('}'))
         else {
             return text.to_owned();
         };
         let (case, field) = reference.0.rsplit_once('.').expect("case.field");
-        let value = self.outputs.get(case).and_then(|output| output[field].as_str());
+        let value = self
+            .outputs
+            .get(case)
+            .and_then(|output| output[field].as_str());
         let placeholder = format!("@{{{}}}", reference.0);
         text.replace(&placeholder, value.unwrap_or("<an earlier command failed>"))
     }
@@ -93,14 +115,22 @@ impl Replay {
     fn command(&self, case: &Value) -> (Command, u16) {
         let port = self.port_of(case);
         for (name, text) in case["files"].as_object().into_iter().flatten() {
-            self.run.write(name, self.run.fill(text.as_str().expect("text"), port));
+            self.run
+                .write(name, self.run.fill(text.as_str().expect("text"), port));
         }
         let fill = |text: &String| self.run.fill(&self.refer(text), port);
         let args: Vec<String> = strings(&case["args"]).iter().map(fill).collect();
         let mut command = self.run.command(&args);
         if let Some(name) = case["as"].as_str() {
             let known = IDS[name].is_object();
-            command.env("MINIO_KES_API_KEY", if known { api_key(name) } else { name.to_owned() });
+            command.env(
+                "MINIO_KES_API_KEY",
+                if known {
+                    api_key(name)
+                } else {
+                    name.to_owned()
+                },
+            );
         }
         match case.get("endpoint") {
             None => {
@@ -127,10 +157,19 @@ impl Replay {
             (false, false) => {
                 let output = output_within(&mut command, LIMIT);
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                (output.status.code(), text(&output.stdout), text(&output.stderr))
+                (
+                    output.status.code(),
+                    text(&output.stdout),
+                    text(&output.stderr),
+                )
             }
         };
-        Got { exit, stdout, stderr, port }
+        Got {
+            exit,
+            stdout,
+            stderr,
+            port,
+        }
     }
 
     fn on_terminal(&self, case: &Value, command: &mut Command) -> (Option<i32>, String, String) {
@@ -156,7 +195,11 @@ impl Replay {
             .expect("start kes");
         self.interrupt(case, &child, || self.run.read("command.out"));
         let exit = end_of(&mut child);
-        (exit, self.run.read("command.out"), self.run.read("command.err"))
+        (
+            exit,
+            self.run.read("command.out"),
+            self.run.read("command.err"),
+        )
     }
 
     /// Waits until the command has shown what it is there for, then sends SIGINT.
@@ -201,7 +244,8 @@ impl Replay {
         }
         let got = self.execute(case);
         if let Ok(json) = serde_json::from_str(&got.stdout) {
-            self.outputs.insert(name.trim_start_matches("cli/").to_owned(), json);
+            self.outputs
+                .insert(name.trim_start_matches("cli/").to_owned(), json);
         }
         let fill = |text: &str| self.run.fill(&self.refer(text), got.port);
         for (name, expectation) in case["expectations"].as_object().expect("expectations") {
@@ -236,13 +280,23 @@ fn replay(groups: &[&str], servers: &[&'static str]) {
     for name in servers {
         let (setting, config) = setting("cli", name);
         prepare(&run, setting);
-        started.insert(*name, Server::with_config(&run, &format!("{name}.yml"), config));
+        started.insert(
+            *name,
+            Server::with_config(&run, &format!("{name}.yml"), config),
+        );
     }
-    let mut replay = Replay { run, servers: started, outputs: HashMap::new() };
+    let mut replay = Replay {
+        run,
+        servers: started,
+        outputs: HashMap::new(),
+    };
     let mut report = Report::default();
     for case in recorded(CASES) {
         let name = case["name"].as_str().expect("name").to_owned();
-        if groups.iter().any(|group| name.starts_with(&format!("cli/{group}/"))) {
+        if groups
+            .iter()
+            .any(|group| name.starts_with(&format!("cli/{group}/")))
+        {
             replay.steps_before(&name);
             replay.compare(&case, &mut report);
         }
@@ -273,7 +327,14 @@ fn cli_server_and_completion() {
 #[test]
 fn cli_against_a_server() {
     let groups = [
-        "key", "ls", "identity", "policy", "status", "policy-enforcement", "metric", "log",
+        "key",
+        "ls",
+        "identity",
+        "policy",
+        "status",
+        "policy-enforcement",
+        "metric",
+        "log",
         "migrate",
     ];
     replay(&groups, &["main"]);
@@ -287,9 +348,23 @@ fn cli_long_listings_and_a_lost_store() {
 #[test]
 fn every_recorded_command_belongs_to_a_group_that_is_replayed() {
     let groups = [
-        "usage", "env", "identity-local", "server-errors", "server", "completion", "key", "ls",
-        "identity", "policy", "status", "policy-enforcement", "metric", "log", "migrate",
-        "pagination", "extra",
+        "usage",
+        "env",
+        "identity-local",
+        "server-errors",
+        "server",
+        "completion",
+        "key",
+        "ls",
+        "identity",
+        "policy",
+        "status",
+        "policy-enforcement",
+        "metric",
+        "log",
+        "migrate",
+        "pagination",
+        "extra",
     ];
     let mut left: Vec<String> = Vec::new();
     for case in recorded(CASES) {
@@ -300,9 +375,14 @@ fn every_recorded_command_belongs_to_a_group_that_is_replayed() {
         }
     }
     assert!(left.is_empty(), "never replayed: {left:?}");
-    let names: Vec<String> =
-        recorded(CASES).iter().map(|case| case["name"].as_str().expect("name").into()).collect();
+    let names: Vec<String> = recorded(CASES)
+        .iter()
+        .map(|case| case["name"].as_str().expect("name").into())
+        .collect();
     for (case, _, _) in STEPS {
-        assert!(names.iter().any(|name| name == case), "a step before {case}, which is not there");
+        assert!(
+            names.iter().any(|name| name == case),
+            "a step before {case}, which is not there"
+        );
     }
 }

@@ -25,8 +25,17 @@ pub(super) struct Got {
 
 /// Members whose values differ between two runs; `uptime` is left out when it is zero.
 const VOLATILE: [&str; 11] = [
-    "version", "commit", "os", "arch", "uptime", "num_cpu", "num_cpu_used", "mem_heap_used",
-    "mem_stack_used", "keystore_latency", "created_at",
+    "version",
+    "commit",
+    "os",
+    "arch",
+    "uptime",
+    "num_cpu",
+    "num_cpu_used",
+    "mem_heap_used",
+    "mem_stack_used",
+    "keystore_latency",
+    "created_at",
 ];
 
 /// Compares one command as `expectation` says; `fill` replaces placeholders.
@@ -148,13 +157,15 @@ fn same_words(stream: &str, expected: &str, got: &str) -> Result<(), String> {
 fn has_members(expected: &Value, got: &Value) -> bool {
     let members = expected.as_object().into_iter().flatten();
     got.is_object()
-        && members.into_iter().all(|(name, value)| match got.get(name) {
-            Some(found) if VOLATILE.contains(&name.as_str()) => {
-                std::mem::discriminant(found) == std::mem::discriminant(value)
-            }
-            Some(found) => found == value,
-            None => name == "uptime",
-        })
+        && members
+            .into_iter()
+            .all(|(name, value)| match got.get(name) {
+                Some(found) if VOLATILE.contains(&name.as_str()) => {
+                    std::mem::discriminant(found) == std::mem::discriminant(value)
+                }
+                Some(found) => found == value,
+                None => name == "uptime",
+            })
 }
 
 fn all_in(parts: &[String], text: &str) -> Result<(), String> {
@@ -176,8 +187,15 @@ fn help_text(case: &Value, got: &Got) -> Result<(), String> {
     }
     let text = normalize::plain(if terminal { &got.stdout } else { &got.stderr });
     let words = strings(&case["args"]);
-    let words = words.iter().filter(|word| !word.starts_with('-')).map(String::as_str);
-    let usage = ["kes"].into_iter().chain(words).collect::<Vec<_>>().join(" ");
+    let words = words
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .map(String::as_str);
+    let usage = ["kes"]
+        .into_iter()
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ");
     match text.to_lowercase().contains("usage") && text.contains(&usage) {
         true => Ok(()),
         false => Err(differs("help", format!("usage … {usage}"), text)),
@@ -189,7 +207,9 @@ fn identity_new(case: &Value, got: &Got) -> Result<(), String> {
     static KEY: LazyLock<Regex> =
         LazyLock::new(|| Regex::new("kes:v1:[A-Za-z0-9+/]{44}").expect("pattern"));
     let text = normalize::plain(&got.stdout);
-    let key = KEY.find(&text).ok_or_else(|| differs("output", "an API key", &text))?;
+    let key = KEY
+        .find(&text)
+        .ok_or_else(|| differs("output", "an API key", &text))?;
     let mut parts = vec![identity_of_key(&key_of_api_key(key.as_str()))];
     let args = strings(&case["args"]);
     for flag in ["--key", "--cert"] {
@@ -202,7 +222,10 @@ fn identity_new(case: &Value, got: &Got) -> Result<(), String> {
 /// The first JSON value of a text.
 fn first_json(text: &str) -> Value {
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
-    values.next().and_then(Result::ok).unwrap_or(Value::String("no JSON".to_owned()))
+    values
+        .next()
+        .and_then(Result::ok)
+        .unwrap_or(Value::String("no JSON".to_owned()))
 }
 
 fn json_list(recorded: &str, got: &Got) -> Result<(), String> {
@@ -225,7 +248,12 @@ fn any_order(recorded: &str, got: &Got) -> Result<(), String> {
 fn routes_json(recorded: &str, got: &Got) -> Result<(), String> {
     let (recorded, found) = (first_json(recorded), first_json(&got.stdout));
     let found = found.as_array().map(Vec::as_slice).unwrap_or_default();
-    match recorded.as_array().into_iter().flatten().find(|route| !found.contains(route)) {
+    match recorded
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|route| !found.contains(route))
+    {
         None => Ok(()),
         Some(route) => Err(differs("routes", route.to_string(), &got.stdout)),
     }
@@ -235,7 +263,8 @@ fn metric_lines(recorded: &str, got: &Got) -> Result<(), String> {
     let recorded = first_json(recorded);
     let mut count = 0;
     for line in got.stdout.lines() {
-        let found: Value = serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
+        let found: Value =
+            serde_json::from_str(line).map_err(|error| format!("{error}: {line}"))?;
         let members = recorded.as_object().into_iter().flatten();
         for (name, value) in members {
             let same = match (value, &found[name]) {
@@ -249,32 +278,43 @@ fn metric_lines(recorded: &str, got: &Got) -> Result<(), String> {
         }
         count += 1;
     }
-    if count >= 2 { Ok(()) } else { Err(format!("expected two lines, got {:?}", got.stdout)) }
+    if count >= 2 {
+        Ok(())
+    } else {
+        Err(format!("expected two lines, got {:?}", got.stdout))
+    }
 }
 
 /// The start-up text. Scripts take the third word of the line `API Key`.
-fn banner(
-    expectation: &Value,
-    got: &Got,
-    fill: impl Fn(&str) -> String,
-) -> Result<(), String> {
+fn banner(expectation: &Value, got: &Got, fill: impl Fn(&str) -> String) -> Result<(), String> {
     let text = normalize::plain(&got.stdout);
-    let parts: Vec<String> = strings(&expectation["contains"]).iter().map(|p| fill(p)).collect();
+    let parts: Vec<String> = strings(&expectation["contains"])
+        .iter()
+        .map(|p| fill(p))
+        .collect();
     all_in(&parts, &text)?;
-    let line = text.lines().find(|line| line.contains("API Key")).unwrap_or("");
+    let line = text
+        .lines()
+        .find(|line| line.contains("API Key"))
+        .unwrap_or("");
     let key = line.split_whitespace().nth(2).unwrap_or("");
     if key.len() != 51 || !key.starts_with("kes:v1:A") {
         return Err(differs("third word of 'API Key'", "an API key", line));
     }
     let identity = identity_of_key(&key_of_api_key(key));
-    all_in(&[identity, "=> Server is up and running...".to_owned()], &text)?;
+    all_in(
+        &[identity, "=> Server is up and running...".to_owned()],
+        &text,
+    )?;
     all_in(&strings(&expectation["stderr"]), &got.stderr)
 }
 
 fn words(recorded: &str, expectation: &Value, got: &Got) -> Result<(), String> {
     let stale = strings(&expectation["stale"]);
     let found: Vec<&str> = got.stdout.split_whitespace().collect();
-    let mut wanted = recorded.split_whitespace().filter(|word| !stale.iter().any(|s| s == word));
+    let mut wanted = recorded
+        .split_whitespace()
+        .filter(|word| !stale.iter().any(|s| s == word));
     match wanted.find(|word| !found.contains(word)) {
         None => Ok(()),
         Some(word) => Err(differs("completion", word, &got.stdout)),
@@ -285,7 +325,11 @@ fn name_count(expectation: &Value, got: &Got) -> Result<(), String> {
     let names = first_json(&got.stdout).as_array().map_or(0, Vec::len);
     match expectation["names"] == names {
         true => Ok(()),
-        false => Err(differs("names", expectation["names"].to_string(), names.to_string())),
+        false => Err(differs(
+            "names",
+            expectation["names"].to_string(),
+            names.to_string(),
+        )),
     }
 }
 
@@ -295,7 +339,10 @@ pub(super) fn file(case: &Value, path: &Path) -> Result<(), String> {
     let name = case["name"].as_str().unwrap_or("");
     match case["expectations"][name]["check"].as_str() {
         Some("pem") => {
-            let mode = std::fs::metadata(path).map_err(|e| e.to_string())?.permissions().mode();
+            let mode = std::fs::metadata(path)
+                .map_err(|e| e.to_string())?
+                .permissions()
+                .mode();
             let pkcs8 = matches!(
                 PrivateKeyDer::from_pem_slice(text.as_bytes()),
                 // 48 bytes: PKCS#8 version 1 of an Ed25519 key.
@@ -303,7 +350,11 @@ pub(super) fn file(case: &Value, path: &Path) -> Result<(), String> {
             );
             let got = format!("mode {:o}, Ed25519 in PKCS#8: {pkcs8}", mode & 0o777);
             let expected = "mode 600, Ed25519 in PKCS#8: true";
-            if got == expected { Ok(()) } else { Err(differs("key file", expected, got)) }
+            if got == expected {
+                Ok(())
+            } else {
+                Err(differs("key file", expected, got))
+            }
         }
         Some("x509") => x509(case["got"]["text"].as_str().unwrap_or(""), &text),
         other => Err(format!("unknown check {other:?}")),
@@ -315,7 +366,11 @@ fn x509(recorded: &str, pem: &str) -> Result<(), String> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| e.to_string())?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).map_err(|e| e.to_string())?;
     let identity = hex(&Sha256::digest(cert.public_key().raw));
-    let name = if recorded.contains("Subject: CN = srv") { "srv".to_owned() } else { identity };
+    let name = if recorded.contains("Subject: CN = srv") {
+        "srv".to_owned()
+    } else {
+        identity
+    };
     let days = (cert.validity().not_after.timestamp() - cert.validity().not_before.timestamp())
         / (24 * 60 * 60);
     let usage = cert.key_usage().map_err(|e| e.to_string())?;
@@ -324,7 +379,14 @@ fn x509(recorded: &str, pem: &str) -> Result<(), String> {
     let names: Vec<String> = cert
         .subject_alternative_name()
         .map_err(|e| e.to_string())?
-        .map(|extension| extension.value.general_names.iter().map(general_name).collect())
+        .map(|extension| {
+            extension
+                .value
+                .general_names
+                .iter()
+                .map(general_name)
+                .collect()
+        })
         .unwrap_or_default();
     let got = format!(
         "v3 {} Ed25519 {} CN {} issuer {} days {days} usage {:?} client {} server {} ca {:?} names {names:?}",
@@ -333,8 +395,12 @@ fn x509(recorded: &str, pem: &str) -> Result<(), String> {
         cert.subject(),
         cert.issuer(),
         usage.map(|usage| (usage.critical, usage.value.flags)),
-        extended.as_ref().is_some_and(|usage| usage.value.client_auth),
-        extended.as_ref().is_some_and(|usage| usage.value.server_auth),
+        extended
+            .as_ref()
+            .is_some_and(|usage| usage.value.client_auth),
+        extended
+            .as_ref()
+            .is_some_and(|usage| usage.value.server_auth),
         basic.map(|basic| (basic.critical, basic.value.ca)),
     );
     let names = match recorded.contains("DNS:localhost, IP Address:127.0.0.1") {
@@ -344,7 +410,11 @@ fn x509(recorded: &str, pem: &str) -> Result<(), String> {
     let expected = format!(
         "v3 true Ed25519 true CN CN={name} issuer CN={name} days 30 usage Some((true, 1)) client true server true ca Some((true, false)) names {names}",
     );
-    if got == expected { Ok(()) } else { Err(differs("certificate", expected, got)) }
+    if got == expected {
+        Ok(())
+    } else {
+        Err(differs("certificate", expected, got))
+    }
 }
 
 fn general_name(name: &GeneralName<'_>) -> String {

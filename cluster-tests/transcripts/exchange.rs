@@ -13,11 +13,21 @@ const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// Something done before a recorded case.
 enum Step {
     /// A request that must succeed; its answer is kept under the name, if one is given.
-    Send { client: &'static str, method: &'static str, path: &'static str, body: String, keep: &'static str },
+    Send {
+        client: &'static str,
+        method: &'static str,
+        path: &'static str,
+        body: String,
+        keep: &'static str,
+    },
     /// The metrics are kept under a name.
     Metrics(&'static str),
     /// A request that must be answered with the status.
-    Refused { method: &'static str, path: &'static str, status: u16 },
+    Refused {
+        method: &'static str,
+        path: &'static str,
+        status: u16,
+    },
     Remove(&'static str),
 }
 
@@ -35,13 +45,18 @@ impl Steps {
             body: body.to_owned(),
             keep: "",
         };
-        let import = |path, cipher: &str| {
-            put(path, &format!(r#"{{"key":"{KEY}","cipher":"{cipher}"}}"#))
-        };
+        let import =
+            |path, cipher: &str| put(path, &format!(r#"{{"key":"{KEY}","cipher":"{cipher}"}}"#));
         let pending = match name {
             "main" => vec![
-                ("http/key-create/create-exists", put("/v1/key/create/k1", "")),
-                ("http/key-create/create-exists", put("/v1/key/create/k2", "")),
+                (
+                    "http/key-create/create-exists",
+                    put("/v1/key/create/k1", ""),
+                ),
+                (
+                    "http/key-create/create-exists",
+                    put("/v1/key/create/k2", ""),
+                ),
                 (
                     "http/key-create/create-exists",
                     Step::Send {
@@ -52,8 +67,14 @@ impl Steps {
                         keep: "",
                     },
                 ),
-                ("http/key-import/import-cipher-unknown", import("/v1/key/import/i2", "AES256")),
-                ("http/key-import/import-cipher-unknown", import("/v1/key/import/i3", "ChaCha20")),
+                (
+                    "http/key-import/import-cipher-unknown",
+                    import("/v1/key/import/i2", "AES256"),
+                ),
+                (
+                    "http/key-import/import-cipher-unknown",
+                    import("/v1/key/import/i3", "ChaCha20"),
+                ),
                 (
                     "http/key-decrypt/decrypt-empty-plaintext",
                     Step::Send {
@@ -65,11 +86,20 @@ impl Steps {
                     },
                 ),
                 // The cache must hold the key when its file goes away.
-                ("http/key-delete/use-after-file-removed", put("/v1/key/generate/k1", "{}")),
+                (
+                    "http/key-delete/use-after-file-removed",
+                    put("/v1/key/generate/k1", "{}"),
+                ),
             ],
             "vectors" => vec![
-                ("http/extra/keyfile-fx", import("/v1/key/import/fx", "AES256")),
-                ("http/extra/keyfile-fx", import("/v1/key/import/fy", "ChaCha20")),
+                (
+                    "http/extra/keyfile-fx",
+                    import("/v1/key/import/fx", "AES256"),
+                ),
+                (
+                    "http/extra/keyfile-fx",
+                    import("/v1/key/import/fy", "ChaCha20"),
+                ),
                 ("http/extra/keyfile-fx", put("/v1/key/create/fz", "")),
             ],
             "lost" => vec![
@@ -80,7 +110,11 @@ impl Steps {
                 ("http/extra/list-failure-metrics", Step::Remove("lost")),
                 (
                     "http/extra/list-failure-metrics",
-                    Step::Refused { method: "GET", path: "/v1/key/list/*", status: 502 },
+                    Step::Refused {
+                        method: "GET",
+                        path: "/v1/key/list/*",
+                        status: 502,
+                    },
                 ),
             ],
             _ => Vec::new(),
@@ -93,7 +127,13 @@ impl Steps {
         while self.pending.first().is_some_and(|(name, _)| *name == case) {
             let (_, step) = self.pending.remove(0);
             match step {
-                Step::Send { client, method, path, body, keep } => {
+                Step::Send {
+                    client,
+                    method,
+                    path,
+                    body,
+                    keep,
+                } => {
                     let request = Request::new(method, path).body(body);
                     let answer = replay.dial(Some(client)).request(&request).await;
                     let answer = answer.unwrap_or_else(|end| panic!("{method} {path}: {end}"));
@@ -105,7 +145,11 @@ impl Steps {
                     let samples = checks::samples(&answer.expect("metrics").text());
                     replay.metrics.insert(keep.to_owned(), samples);
                 }
-                Step::Refused { method, path, status } => {
+                Step::Refused {
+                    method,
+                    path,
+                    status,
+                } => {
                     let request = Request::new(method, path);
                     let answer = replay.dial(Some("admin")).request(&request).await;
                     assert_eq!(answer.expect("answer").status, status, "{method} {path}");
@@ -117,7 +161,10 @@ impl Steps {
 
     pub(super) fn assert_all_done(&self) {
         let left: Vec<&str> = self.pending.iter().map(|(case, _)| *case).collect();
-        assert!(left.is_empty(), "steps before cases that do not exist: {left:?}");
+        assert!(
+            left.is_empty(),
+            "steps before cases that do not exist: {left:?}"
+        );
     }
 }
 

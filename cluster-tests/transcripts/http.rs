@@ -67,7 +67,10 @@ impl Replay {
         match case["kind"].as_str() {
             Some("raw") => self.raw(case, report).await,
             Some("page") => {
-                let answer = self.dial(case["as"].as_str()).get(&field(case, "path")).await;
+                let answer = self
+                    .dial(case["as"].as_str())
+                    .get(&field(case, "path"))
+                    .await;
                 report.check(name, checks::page(&case["got"], answer));
             }
             Some("keyfile") => {
@@ -96,9 +99,13 @@ impl Replay {
         };
         let name = field(case, "name");
         if let Ok(response) = &answer {
-            self.answers.insert(name.trim_start_matches("http/").to_owned(), response.json());
+            self.answers
+                .insert(name.trim_start_matches("http/").to_owned(), response.json());
         }
-        let got = Got { answer, port: self.server.port };
+        let got = Got {
+            answer,
+            port: self.server.port,
+        };
         for (name, expectation) in case["expectations"].as_object().expect("expectations") {
             report.check(name, checks::compare(self, case, expectation, &got));
         }
@@ -131,7 +138,9 @@ impl Replay {
         let request = Request::new("GET", &field(case, "path"));
         let head = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", request.path);
         stream.send(head.as_bytes()).await;
-        let prompt = stream.read_head(Instant::now() + Duration::from_secs(2)).await;
+        let prompt = stream
+            .read_head(Instant::now() + Duration::from_secs(2))
+            .await;
         let mut lines = Vec::new();
         if prompt.is_ok() {
             make_log_events(&admin).await;
@@ -167,11 +176,17 @@ async fn make_log_events(admin: &Dial) {
     let broken = Request::new("PUT", "/v1/key/encrypt/predefined-key").body("{bad");
     assert_eq!(admin.request(&broken).await.expect("encrypt").status, 400);
     let nobody = Dial::anonymous(admin.port).get("/version").await;
-    assert!(matches!(nobody, Err(End::Alert(_) | End::Closed)), "{nobody:?}");
+    assert!(
+        matches!(nobody, Err(End::Alert(_) | End::Closed)),
+        "{nobody:?}"
+    );
 }
 
 pub(super) fn field(case: &Value, name: &str) -> String {
-    case[name].as_str().unwrap_or_else(|| panic!("no {name} in {case}")).to_owned()
+    case[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {name} in {case}"))
+        .to_owned()
 }
 
 /// Removes a file or a directory of a run.
@@ -199,7 +214,10 @@ pub(super) fn prepare(run: &Run, setting: &Value) {
     if let Some([folder, count, _, text]) = setting["many"].as_array().map(Vec::as_slice) {
         for number in 0..count.as_u64().expect("count") {
             let folder = folder.as_str().expect("folder");
-            run.write(&format!("{folder}/key-{number:04}"), text.as_str().expect("text"));
+            run.write(
+                &format!("{folder}/key-{number:04}"),
+                text.as_str().expect("text"),
+            );
         }
     }
 }
@@ -207,7 +225,10 @@ pub(super) fn prepare(run: &Run, setting: &Value) {
 /// The setting of a recorded server and its configuration.
 pub(super) fn setting(part: &str, server: &str) -> (&'static Value, &'static str) {
     let setting = &SERVERS[part][server];
-    (setting, recorded_config(setting["config"].as_str().expect("config")))
+    (
+        setting,
+        recorded_config(setting["config"].as_str().expect("config")),
+    )
 }
 
 async fn replay(name: &str) {
@@ -223,7 +244,9 @@ async fn replay(name: &str) {
     let mut report = Report::default();
     let mut steps = Steps::for_server(name);
     for case in recorded(CASES).iter().filter(|case| case["server"] == name) {
-        steps.before(&mut replay, case["name"].as_str().expect("name")).await;
+        steps
+            .before(&mut replay, case["name"].as_str().expect("name"))
+            .await;
         replay.compare(case, &mut report).await;
     }
     steps.assert_all_done();

@@ -7,8 +7,11 @@ use regex_lite::{Captures, Regex};
 use crate::harness::certs::decode_base64;
 
 /// Creation times that the recorded key files fix; they are compared literally.
-const FIXED_TIMES: [&str; 3] =
-    ["2009-11-10T23:00:00Z", "0001-01-01T00:00:00Z", "2024-01-12T10:39:20.886816Z"];
+const FIXED_TIMES: [&str; 3] = [
+    "2009-11-10T23:00:00Z",
+    "0001-01-01T00:00:00Z",
+    "2024-01-12T10:39:20.886816Z",
+];
 
 static TIME: LazyLock<Regex> = LazyLock::new(|| {
     let clock = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-]\d\d:\d\d)";
@@ -16,12 +19,9 @@ static TIME: LazyLock<Regex> = LazyLock::new(|| {
 });
 static RANDOM: LazyLock<Regex> =
     LazyLock::new(|| pattern(r#""(plaintext|ciphertext|hmac)":"([A-Za-z0-9+/]*=*)""#));
-static VERSION: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r#""(version|commit|arch)":"[^"]+""#));
+static VERSION: LazyLock<Regex> = LazyLock::new(|| pattern(r#""(version|commit|arch)":"[^"]+""#));
 static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
-        r#""(uptime|num_cpu|num_cpu_used|mem_heap_used|mem_stack_used|keystore_latency)":\d+"#,
-    )
+    pattern(r#""(uptime|num_cpu|num_cpu_used|mem_heap_used|mem_stack_used|keystore_latency)":\d+"#)
 });
 
 fn pattern(text: &str) -> Regex {
@@ -59,7 +59,10 @@ pub(super) fn output(text: &str) -> String {
             (r"(?m)^(\s*OS\s+)\S+", "$1<text>"),
             (r"(?m)^(\s*CPUs\s+)\d+ \S+", "$1<number>"),
             (r"(?m)^(\s*· (Heap|Stack)\s+)\S+", "$1<size>"),
-            (r"(?m)^(plaintext|ciphertext)(:\s+)[A-Za-z0-9+/]+=*", "$1$2<base64>"),
+            (
+                r"(?m)^(plaintext|ciphertext)(:\s+)[A-Za-z0-9+/]+=*",
+                "$1$2<base64>",
+            ),
         ]
         .into_iter()
         .map(|(rule, replacement)| (pattern(rule), replacement))
@@ -81,8 +84,13 @@ pub(super) fn plain(text: &str) -> String {
 /// The words of a text: colors, spacing and empty lines do not count.
 pub(super) fn loose(text: &str) -> String {
     let text = output(&plain(text));
-    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+    let lines = text
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -99,11 +107,17 @@ fn two_runs_of_the_same_answer_compare_equal() {
 
 #[test]
 fn random_values_keep_their_size() {
-    assert_eq!(json(r#"{"plaintext":"AAAA"}"#), r#"{"plaintext":"<3 bytes>"}"#);
+    assert_eq!(
+        json(r#"{"plaintext":"AAAA"}"#),
+        r#"{"plaintext":"<3 bytes>"}"#
+    );
     assert_eq!(json(r#"{"plaintext":""}"#), r#"{"plaintext":"<0 bytes>"}"#);
 }
 
 #[test]
 fn colors_and_spacing_do_not_count() {
-    assert_eq!(loose("\u{1b}[1;2mRole  \u{1b}[0m  Admin\r\n\r\n"), "Role Admin");
+    assert_eq!(
+        loose("\u{1b}[1;2mRole  \u{1b}[0m  Admin\r\n\r\n"),
+        "Role Admin"
+    );
 }

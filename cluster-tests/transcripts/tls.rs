@@ -26,7 +26,9 @@ pub(super) async fn compare(port: u16, case: &Value) -> Result<(), String> {
     let fields = &case["expectations"][name]["fields"];
     let fields = match fields.is_array() {
         true => strings(fields),
-        false => ["ok", "protocol", "alpn", "ca_names", "alert"].map(str::to_owned).to_vec(),
+        false => ["ok", "protocol", "alpn", "ca_names", "alert"]
+            .map(str::to_owned)
+            .to_vec(),
     };
     for field in fields {
         if recorded[&field] != got[&field] {
@@ -63,7 +65,8 @@ async fn shake(port: u16, args: &[&str]) -> Result<Value, String> {
                 _ => "other",
             };
             let suite = tls.negotiated_cipher_suite().map(|suite| suite.suite());
-            let cipher = suite.and_then(|suite| suite.as_str().map(|name| name.replace("TLS13_", "TLS_")));
+            let cipher =
+                suite.and_then(|suite| suite.as_str().map(|name| name.replace("TLS13_", "TLS_")));
             let alpn = tls.alpn_protocol().map(String::from_utf8_lossy);
             Ok(json!({
                 "ok": true, "protocol": protocol, "cipher": cipher, "alpn": alpn,
@@ -78,7 +81,9 @@ async fn shake(port: u16, args: &[&str]) -> Result<Value, String> {
 /// Sends a ClientHello and reads the alert.
 fn alert_for(port: u16, hello: Vec<u8>) -> Value {
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
-    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("time limit");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("time limit");
     socket.write_all(&hello).expect("send");
     let mut record = [0u8; 7];
     match socket.read_exact(&mut record) {
@@ -97,7 +102,12 @@ fn client_hello(version: u16, suites: &[u16]) -> Vec<u8> {
         [&length[..], bytes].concat()
     };
     let numbers = |values: &[u16]| -> Vec<u8> {
-        with_length(&values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>())
+        with_length(
+            &values
+                .iter()
+                .flat_map(|value| value.to_be_bytes())
+                .collect::<Vec<u8>>(),
+        )
     };
     let extension = |kind: u16, body: Vec<u8>| -> Vec<u8> {
         [&kind.to_be_bytes()[..], &with_length(&body)].concat()
