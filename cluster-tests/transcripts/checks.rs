@@ -7,7 +7,7 @@ use std::path::Path;
 use regex_lite::Regex;
 use serde_json::Value;
 
-use super::http::Replay;
+use super::http::Known;
 use super::{differs, normalize, strings};
 use crate::harness::certs::decode_base64;
 use crate::harness::http::{End, Response};
@@ -44,9 +44,24 @@ impl Got {
     }
 }
 
+/// A recorded answer.
+pub(super) fn response_of(recorded: &Value) -> Response {
+    let headers = recorded["headers"].as_object().into_iter().flatten();
+    Response {
+        status: recorded["status"]
+            .as_u64()
+            .and_then(|s| s.try_into().ok())
+            .unwrap_or_default(),
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or("").to_owned()))
+            .collect(),
+        body: recorded["body"].as_str().unwrap_or("").as_bytes().to_vec(),
+    }
+}
+
 /// Compares one answer as `expectation` says.
 pub(super) fn compare(
-    replay: &Replay,
+    known: &Known,
     case: &Value,
     expectation: &Value,
     got: &Got,
@@ -57,15 +72,15 @@ pub(super) fn compare(
         Some("redirect") => redirect(case, expectation, got.response()?),
         Some("expect") => expected_members(expectation, got.response()?),
         Some("allow_header") => allow_header(expectation, got.response()?),
-        Some("metric_delta") => metric_delta(replay, expectation, got.response()?),
+        Some("metric_delta") => metric_delta(known, expectation, got.response()?),
         Some(other) => Err(format!("unknown check {other}")),
-        None if expectation["class"] == "exact" => exact(replay, case, expectation, got),
+        None if expectation["class"] == "exact" => exact(known, case, expectation, got),
         None => semantic(case, expectation, got),
     }
 }
 
 /// The same answer.
-fn exact(replay: &Replay, case: &Value, expectation: &Value, got: &Got) -> Result<(), String> {
+fn exact(known: &Known, case: &Value, expectation: &Value, got: &Got) -> Result<(), String> {
     let recorded = &case["got"];
     let end = recorded["end"].as_str().unwrap_or("response");
     if end != "response" || got.answer.is_err() {
@@ -84,7 +99,7 @@ fn exact(replay: &Replay, case: &Value, expectation: &Value, got: &Got) -> Resul
         .replace("{PORT}", &port);
     match expectation["body"].as_str() {
         Some(literal) => {
-            let literal = replay.refer(literal);
+            let literal = known.refer(literal);
             same_text("body", &literal, &response.text())?;
         }
         None => same_text(
@@ -310,9 +325,9 @@ fn metrics(recorded: &Value, response: &Response) -> Result<(), String> {
     }
 }
 
-fn metric_delta(replay: &Replay, expectation: &Value, response: &Response) -> Result<(), String> {
+fn metric_delta(known: &Known, expectation: &Value, response: &Response) -> Result<(), String> {
     let since = expectation["since"].as_str().unwrap_or("");
-    let before = replay
+    let before = known
         .metrics
         .get(since)
         .ok_or_else(|| format!("no metrics {since}"))?;

@@ -386,3 +386,49 @@ fn every_recorded_command_belongs_to_a_group_that_is_replayed() {
         );
     }
 }
+
+/// The comparison itself: the recorded outputs compare equal with themselves, and where a defect
+/// was recorded they do not.
+#[test]
+fn recorded_outputs_compare_equal_with_themselves() {
+    let run = Run::new();
+    let mut report = Report::default();
+    for case in recorded(CASES)
+        .iter()
+        .filter(|case| case["got"]["stdout"].is_string())
+    {
+        let text = |stream: &str| run.fill(case["got"][stream].as_str().unwrap_or(""), 1);
+        let got = Got {
+            exit: case["got"]["exit"]
+                .as_i64()
+                .and_then(|code| code.try_into().ok()),
+            stdout: text("stdout"),
+            stderr: text("stderr"),
+            port: 1,
+        };
+        // References stand for what was recorded here.
+        let json: Value = serde_json::from_str(&got.stdout).unwrap_or_default();
+        let fill = |text: &str| match text.split_once("@{") {
+            Some((before, rest)) => {
+                let after = rest
+                    .split_once('}')
+                    .map(|(_, after)| after)
+                    .unwrap_or_default();
+                format!(
+                    "{before}{}{after}",
+                    json["plaintext"].as_str().unwrap_or("")
+                )
+            }
+            None => run.fill(text, 1),
+        };
+        for (name, expectation) in case["expectations"].as_object().expect("expectations") {
+            let result = cli_checks::compare(case, expectation, &got, fill);
+            match (expectation["class"] == "intended-difference", result) {
+                (true, Ok(())) => report.check(name, Err("a recorded defect passes".to_owned())),
+                (true, Err(_)) => report.check(name, Ok(())),
+                (false, result) => report.check(name, result),
+            }
+        }
+    }
+    report.finish();
+}

@@ -138,12 +138,12 @@ impl Steps {
                     let answer = replay.dial(Some(client)).request(&request).await;
                     let answer = answer.unwrap_or_else(|end| panic!("{method} {path}: {end}"));
                     assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text());
-                    replay.answers.insert(keep.to_owned(), answer.json());
+                    replay.known.answers.insert(keep.to_owned(), answer.json());
                 }
                 Step::Metrics(keep) => {
                     let answer = replay.dial(Some("admin")).get("/v1/metrics").await;
                     let samples = checks::samples(&answer.expect("metrics").text());
-                    replay.metrics.insert(keep.to_owned(), samples);
+                    replay.known.metrics.insert(keep.to_owned(), samples);
                 }
                 Step::Refused {
                     method,
