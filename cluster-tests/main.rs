@@ -3,6 +3,11 @@
 //! written contract and from the exchanges recorded in `data/`.
 
 #![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code; clippy only knows functions marked as tests"
+)]
+#![expect(
     clippy::print_stderr,
     reason = "measurements are reported, and shown by the test runner on failure"
 )]

@@ -1,6 +1,8 @@
 //! The rules of the source tree that the compiler cannot hold: layers, who may use which library,
 //! file headers, hot paths, and honest tests. All violations are reported at once.
 
+#![expect(clippy::expect_used, reason = "all of this is test code")]
+
 use std::path::{Path, PathBuf};
 
 use proc_macro2::{Span, TokenStream, TokenTree};
@@ -312,13 +314,13 @@ impl<'ast> Visit<'ast> for Source {
 
     fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
         self.in_item(&item.attrs, |source| {
-            syn::visit::visit_item_fn(source, item)
+            syn::visit::visit_item_fn(source, item);
         });
     }
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         self.in_item(&item.attrs, |source| {
-            syn::visit::visit_item_impl(source, item)
+            syn::visit::visit_item_impl(source, item);
         });
     }
 }

@@ -105,10 +105,8 @@ pub(crate) fn certificate(key: &KeyPair, shape: Shape) -> Certificate {
 impl Credentials {
     /// `chain` as it stands, with the key of its first certificate.
     pub(crate) fn new(key: &KeyPair, chain: Vec<CertificateDer<'static>>) -> Arc<Self> {
-        let key_der = match key.algorithm() {
-            // aws-lc-rs writes PKCS#8 for every key type that is generated here.
-            _ => PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        };
+        // aws-lc-rs writes PKCS#8 for every key type that is generated here.
+        let key_der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Arc::new(Self {
             chain,
             key: key_der,
