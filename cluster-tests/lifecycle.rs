@@ -227,3 +227,21 @@ async fn the_files_that_were_there_are_there_after_a_restart() {
         .expect("decrypt");
     assert_eq!(opened.json()["plaintext"], "aGk=", "{}", opened.text());
 }
+
+/// Every answer carries Date, none says who serves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_are_dated_and_anonymous() {
+    let server = Server::recorded("http.yml");
+    let dial = Dial::named(server.port, "unknown");
+    for path in ["/version", "/v1/status", "/v1/nowhere", "/v1/key/list"] {
+        let request = Request::new("GET", path);
+        for answer in [
+            dial.request(&request).await,
+            dial.h2_request(&request).await,
+        ] {
+            let answer = answer.expect("answer");
+            assert!(answer.header("date").is_some(), "{path}: {answer:?}");
+            assert_eq!(answer.header("server"), None, "{path}: {answer:?}");
+        }
+    }
+}

@@ -108,6 +108,13 @@ fn exact(known: &Known, case: &Value, expectation: &Value, got: &Got) -> Result<
             &normalize::json(&response.text()),
         )?,
     }
+    if recorded["headers"]["content-type"].is_null() {
+        same_text(
+            "content-type",
+            "(absent)",
+            response.header("content-type").unwrap_or("(absent)"),
+        )?;
+    }
     let varies = normalize::json(&body) != body;
     for (name, value) in recorded["headers"].as_object().into_iter().flatten() {
         if !HEADERS.contains(&name.as_str()) || (name == "content-length" && varies) {
