@@ -1,1 +1,23 @@
-//! To be written.
+//! Layer 7: the KES HTTP API: routes, order of checks, handlers, answers. No sockets: the ingress
+//! brings requests and takes answers, over whatever protocol.
+
+mod context;
+pub mod deadline;
+mod dispatch;
+mod error;
+mod identity;
+mod key;
+mod log;
+mod path;
+mod policy;
+mod reply;
+mod respond;
+mod route;
+mod status;
+
+pub use context::{Api, Context, Peer, RequestHead};
+pub use dispatch::{Admission, Admitted, Body};
+pub use error::{ApiError, AuthenticationError, Verb};
+pub use reply::{Reply, ReplyBody, StreamBody};
+pub use respond::error_reply;
+pub use route::{RouteOverride, RouteTable};

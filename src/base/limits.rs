@@ -56,6 +56,15 @@ pub const CACHED_KEYS_MAX: usize = 1_000_000;
 /// Time for one call of a keystore.
 pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time for a keystore to answer to a status call.
+pub const STORE_STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Operations of a file keystore under way at the same time.
+pub const FILE_OPERATIONS_MAX: usize = 64;
+
+/// Keys that are being loaded into the cache at the same time.
+pub const KEY_LOADS_MAX: usize = 4096;
+
 /// How often the keystore's status is asked.
 pub const STORE_PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -70,3 +79,12 @@ pub const CONSOLE_QUEUE: usize = 8192;
 
 /// How often the TLS files are read again without a signal.
 pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// Memory for request bodies above [`INLINE_BODY_BYTES_MAX`] that are being received.
+pub const BODY_MEMORY_BYTES_MAX: usize = 256 << 20;
+
+/// Empty DATA frames within one HTTP/2 request body.
+pub const H2_EMPTY_FRAMES_MAX: usize = 1000;
+
+/// Bytes that an HTTP/2 connection buffers for sending.
+pub const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;

@@ -2,8 +2,11 @@
 
 pub mod base64;
 pub mod clock;
+pub mod exit;
 pub mod identity;
 pub mod limits;
 pub mod name;
+pub mod os_error;
 pub mod secret;
 pub mod snapshot;
+pub mod version;

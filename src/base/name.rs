@@ -169,4 +169,35 @@ mod tests {
         assert_eq!(parsed.prefix, "my-");
         assert_eq!(parsed.start().as_deref(), Some("my-key-7"));
     }
+
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        s: String,
+        valid_name: bool,
+        valid_list_pattern: bool,
+    }
+
+    #[test]
+    fn validity_is_that_of_the_original() {
+        let vectors: Vec<Vector> =
+            serde_json::from_str(include_str!("testdata/names.json")).expect("vectors");
+        assert!(vectors.len() > 100);
+        for Vector {
+            s,
+            valid_name,
+            valid_list_pattern,
+        } in vectors
+        {
+            assert_eq!(is_valid_name(&s), valid_name, "{s:?}");
+            // A star inside makes a continuation token, which the original does not know.
+            let is_token = s.strip_suffix('*').unwrap_or(&s).contains('*');
+            if !is_token {
+                assert_eq!(
+                    ListPattern::parse(&s).is_some(),
+                    valid_list_pattern,
+                    "{s:?}"
+                );
+            }
+        }
+    }
 }

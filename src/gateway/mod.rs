@@ -1,1 +1,13 @@
-//! To be written.
+//! Layer 5: which store answers, and whether it does.
+//!
+//! [`Gateway`] is what others hold: it bounds every call of the store in time and lets no client
+//! that disconnects interrupt one. The actor replaces the store and asks for its status.
+
+pub(crate) mod actor;
+mod handle;
+pub(crate) mod messages;
+mod predefined;
+
+pub(crate) use handle::Current;
+pub use handle::{Gateway, StoreStatus};
+pub use predefined::{EnsureKeyCause, EnsureKeysError, ensure_keys};

@@ -4,6 +4,16 @@
 //! the same text in every store, so that stores are interchangeable with each other and with the
 //! original's.
 
+#[cfg(test)]
+pub(crate) mod contract;
+mod directory;
+pub mod encrypted_fs;
+#[cfg(test)]
+pub(crate) mod fault;
+pub mod fs;
+pub mod listing;
+pub mod memory;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -78,7 +88,8 @@ impl fmt::Display for StoreDescription {
     }
 }
 
-/// The contract that every store fulfils; [`contract`] tests it.
+/// The contract that every store fulfils; the suite in
+/// `contract.rs` tests it.
 ///
 /// Every operation can be dropped at any await point without leaving a half-written entry: after a
 /// dropped `create` the entry is there as a whole, or not at all.

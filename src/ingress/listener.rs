@@ -1,0 +1,253 @@
+//! Listening: binds the address, and on every worker thread makes TLS of what is accepted.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_server::Server;
+use actix_service::{Service, ServiceFactory};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::body::BodyMemory;
+use super::connection::peer;
+use super::exchange::{Connection, Exchange};
+use super::tls::TlsState;
+use super::{http1, http2};
+use crate::api::Api;
+use crate::api::deadline::within;
+use crate::base::limits::{
+    CONNECTIONS_PER_WORKER_MAX, HANDSHAKES_PER_WORKER_MAX, KEEP_ALIVE, SHUTDOWN_GRACE,
+    TLS_HANDSHAKE_TIMEOUT,
+};
+use crate::base::snapshot::Published;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 2048;
+
+/// Binds `address`. An unspecified IPv6 address takes IPv4 connections too.
+///
+/// # Errors
+///
+/// The system's, if the address cannot be bound.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Prepares the server over a bound socket. It runs when it is polled, on `workers` threads of its own.
+pub(super) fn server(
+    listener: TcpListener,
+    workers: usize,
+    api: Api,
+    tls: Published<TlsState>,
+) -> io::Result<Server> {
+    let memory = BodyMemory::new();
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(CONNECTIONS_PER_WORKER_MAX)
+        .shutdown_timeout(SHUTDOWN_GRACE.as_secs())
+        .disable_signals()
+        .listen("kes", listener, move || WorkerFactory {
+            exchange: Exchange {
+                api: api.clone(),
+                memory: memory.clone(),
+            },
+            tls: tls.clone(),
+        })?
+        .run();
+    Ok(server)
+}
+
+/// Makes the service of one worker thread.
+struct WorkerFactory {
+    exchange: Exchange,
+    tls: Published<TlsState>,
+}
+
+/// One worker thread's service: a TCP connection in, nothing out.
+struct Worker {
+    shared: Rc<WorkerShared>,
+}
+
+struct WorkerShared {
+    exchange: Rc<Exchange>,
+    tls: Published<TlsState>,
+    handshakes: Semaphore,
+    http1: http1::Connections,
+}
+
+pub(super) type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+impl ServiceFactory<TcpStream> for WorkerFactory {
+    type Response = ();
+    type Error = ();
+    type Config = ();
+    type Service = Worker;
+    type InitError = ();
+    type Future = LocalFuture<Result<Worker, ()>>;
+
+    fn new_service(&self, (): ()) -> Self::Future {
+        let http1 = http1::Connections::new(self.exchange.clone());
+        let exchange = Rc::new(self.exchange.clone());
+        let tls = self.tls.clone();
+        Box::pin(async move {
+            let http1 = http1.await?;
+            let handshakes = Semaphore::new(HANDSHAKES_PER_WORKER_MAX);
+            Ok(Worker {
+                shared: Rc::new(WorkerShared {
+                    exchange,
+                    tls,
+                    handshakes,
+                    http1,
+                }),
+            })
+        })
+    }
+}
+
+impl Service<TcpStream> for Worker {
+    type Response = ();
+    type Error = ();
+    type Future = LocalFuture<Result<(), ()>>;
+
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, stream: TcpStream) -> Self::Future {
+        let shared = Rc::clone(&self.shared);
+        Box::pin(async move {
+            serve_connection(shared, stream).await;
+            Ok(())
+        })
+    }
+}
+
+async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
+    configure(&stream);
+    let address = stream.peer_addr().ok();
+    let tls = shared.tls.load_full();
+    let Some(stream) = handshake(&shared, &tls, stream, address).await else {
+        return;
+    };
+    let (_, session) = stream.get_ref();
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let connection = Rc::new(Connection {
+        peer: peer(address, certificates),
+        tls,
+    });
+    if session.alpn_protocol() == Some(b"h2") {
+        http2::serve(Rc::clone(&shared.exchange), connection, stream).await;
+    } else {
+        shared
+            .http1
+            .serve(IdentifiedStream { stream, connection }, address)
+            .await;
+    }
+}
+
+/// Answers leave at once, and peers that vanished are noticed.
+fn configure(stream: &TcpStream) {
+    // Both are a matter of speed and tidiness: a socket that refuses them still works.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
+}
+
+async fn handshake(
+    shared: &WorkerShared,
+    tls: &TlsState,
+    stream: TcpStream,
+    address: Option<SocketAddr>,
+) -> Option<TlsStream<TcpStream>> {
+    let accepted = within(TLS_HANDSHAKE_TIMEOUT, async {
+        let _turn = shared.handshakes.acquire().await;
+        TlsAcceptor::from(Arc::clone(&tls.config))
+            .accept(stream)
+            .await
+    });
+    let reason = match accepted.await {
+        Some(Ok(stream)) => return Some(stream),
+        Some(Err(error)) => handshake_error(&error),
+        None => "i/o timeout".to_owned(),
+    };
+    let from = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    tracing::info!("http: TLS handshake error from {from}: {reason}");
+    None
+}
+
+/// What went wrong in a handshake, in the words operators know.
+fn handshake_error(error: &io::Error) -> String {
+    let tls_error = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls_error {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            "tls: client didn't provide a certificate".to_owned()
+        }
+        Some(rustls::Error::AlertReceived(alert)) => format!("remote error: tls: {alert:?}"),
+        Some(error) => format!("tls: {error}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
+        None => crate::base::os_error::reason(error),
+    }
+}
+
+/// A TLS stream, with what the handshake told about the peer.
+pub(super) struct IdentifiedStream<S> {
+    stream: S,
+    pub(super) connection: Rc<Connection>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for IdentifiedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdentifiedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,218 @@
+use std::os::unix::fs::PermissionsExt;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn directory() -> (TempDir, Directory) {
+    let root = tempfile::tempdir().expect("a directory");
+    let directory = Directory::open(&root.path().join("keys"), "fs").expect("a store");
+    (root, directory)
+}
+
+fn names(directory: &Directory) -> Vec<String> {
+    directory.list("", None, usize::MAX).expect("a page").names
+}
+
+fn files(directory: &Directory) -> usize {
+    std::fs::read_dir(&directory.path).expect("entries").count()
+}
+
+fn is_unreachable<T>(result: Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unreachable { .. }))
+}
+
+#[test]
+fn a_key_is_a_private_file_with_nothing_but_the_value() {
+    let (_root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    let path = directory.path.join("key");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"value");
+    let mode = std::fs::metadata(&path).expect("a file").mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    assert_eq!(files(&directory), 1, "no temporary file is left");
+}
+
+#[test]
+fn an_existing_key_stays_as_it_is() {
+    let (_root, directory) = directory();
+    directory.create("key", b"first").expect("created");
+    for _ in 0..2 {
+        let again = directory.create("key", b"second");
+        assert!(matches!(again, Err(StoreError::Exists)));
+    }
+    let in_place = directory.create_in_place(&directory.path.join("key"), b"third");
+    assert!(matches!(in_place, Err(StoreError::Exists)));
+    assert_eq!(directory.get("key").expect("a key").expose(), b"first");
+    assert_eq!(files(&directory), 1);
+}
+
+#[test]
+fn a_key_can_be_created_without_hard_links() {
+    let (_root, directory) = directory();
+    let target = directory.path.join("key");
+    directory
+        .create_in_place(&target, b"value")
+        .expect("created");
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+    for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS] {
+        assert!(is_link_unsupported(&errno.into()));
+    }
+    for errno in [Errno::MFILE, Errno::NOSPC, Errno::EXIST, Errno::IO] {
+        assert!(!is_link_unsupported(&errno.into()));
+    }
+}
+
+#[test]
+fn clean_up_removes_only_the_file_that_was_created() {
+    let (_root, directory) = directory();
+    let path = directory.path.join("key");
+    let ours = File::create(&path).expect("a file");
+    std::fs::remove_file(&path).expect("removed");
+    let other = directory.path.join("other");
+    std::fs::write(&other, b"other").expect("a file");
+    std::fs::rename(&other, &path).expect("renamed");
+    remove_if_same(&path, &ours);
+    assert_eq!(std::fs::read(&path).expect("still there"), b"other");
+    let theirs = File::open(&path).expect("a file");
+    remove_if_same(&path, &theirs);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_not_a_key_is_neither_listed_nor_served() {
+    let (_root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    let temporary = directory.temporary_name().expect("a name");
+    for foreign in [temporary.as_str(), ".hidden", "README.md", "-x", "a b"] {
+        std::fs::write(directory.path.join(foreign), b"foreign").expect("a file");
+    }
+    std::fs::create_dir(directory.path.join("folder")).expect("a directory");
+    assert_eq!(names(&directory), ["key"]);
+    for name in [temporary.as_str(), "README.md", "", "a/b", "..", "a\\b"] {
+        for result in [
+            directory.get(name).map(drop),
+            directory.create(name, b"x"),
+            directory.delete(name),
+        ] {
+            let error = result.expect_err(name);
+            assert_eq!(error.to_string(), "fs: key name contains invalid character");
+        }
+    }
+}
+
+#[test]
+fn a_temporary_file_of_a_dead_process_is_removed_at_open() {
+    let (_root, directory) = directory();
+    let stale = directory
+        .path
+        .join(directory.temporary_name().expect("a name"));
+    let fresh = directory
+        .path
+        .join(directory.temporary_name().expect("a name"));
+    let foreign = directory.path.join(".tmp-backup");
+    let old = SystemTime::now() - TEMPORARY_AGE_MAX - Duration::from_secs(1);
+    for path in [&stale, &foreign] {
+        let file = File::create(path).expect("a file");
+        file.set_modified(old).expect("modified");
+    }
+    File::create(&fresh).expect("a file");
+    Directory::open(&directory.path, "fs").expect("a store");
+    assert!(!stale.exists());
+    assert!(fresh.exists());
+    assert!(foreign.exists());
+}
+
+#[test]
+fn a_large_file_is_an_error_and_not_cut_short() {
+    let (_root, directory) = directory();
+    let at_limit = vec![1; STORED_VALUE_BYTES_MAX];
+    directory.create("at-limit", &at_limit).expect("created");
+    assert!(directory.get("at-limit").expect("a key").expose() == at_limit);
+    let above = vec![1; STORED_VALUE_BYTES_MAX + 1];
+    let refused = directory.create("above", &above);
+    assert!(matches!(refused, Err(StoreError::Failed { .. })));
+    std::fs::write(directory.path.join("above"), &above).expect("a file");
+    let read = directory.get("above");
+    assert!(matches!(read, Err(StoreError::Failed { .. })));
+}
+
+#[test]
+fn what_is_not_a_file_is_an_error_and_not_an_absent_key() {
+    let (_root, directory) = directory();
+    std::fs::create_dir(directory.path.join("folder")).expect("a directory");
+    let pipe = directory.path.join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &pipe,
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .expect("a pipe");
+    for name in ["folder", "pipe"] {
+        let read = directory.get(name);
+        assert!(matches!(read, Err(StoreError::Failed { .. })), "{name}");
+        let created = directory.create(name, b"x");
+        assert!(matches!(created, Err(StoreError::Exists)), "{name}");
+    }
+    let deleted = directory.delete("folder");
+    assert!(matches!(deleted, Err(StoreError::Failed { .. })));
+}
+
+#[test]
+fn a_linked_file_is_a_key() {
+    let (root, directory) = directory();
+    let target = root.path().join("mounted");
+    std::fs::write(&target, b"value").expect("a file");
+    std::os::unix::fs::symlink(&target, directory.path.join("key")).expect("a link");
+    assert_eq!(names(&directory), ["key"]);
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+}
+
+#[test]
+fn nothing_is_absent_while_the_directory_is() {
+    let (root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    assert!(matches!(directory.get("none"), Err(StoreError::NotFound)));
+    assert!(matches!(
+        directory.delete("none"),
+        Err(StoreError::NotFound)
+    ));
+    let aside = root.path().join("aside");
+    std::fs::rename(&directory.path, &aside).expect("renamed");
+    assert!(is_unreachable(directory.get("none")));
+    assert!(is_unreachable(directory.get("key")));
+    assert!(is_unreachable(directory.delete("key")));
+    assert!(is_unreachable(directory.create("new", b"x")));
+    assert!(is_unreachable(directory.list("", None, 1)));
+    assert!(is_unreachable(directory.status()));
+    std::fs::write(&directory.path, b"a file in its place").expect("a file");
+    assert!(is_unreachable(directory.status()));
+    std::fs::remove_file(&directory.path).expect("removed");
+    std::fs::rename(&aside, &directory.path).expect("renamed");
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+    directory.status().expect("up");
+}
+
+#[test]
+fn opening_creates_the_directory_and_refuses_a_file() {
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join("a/b/c");
+    Directory::open(&path, "fs").expect("a store");
+    let mode = std::fs::metadata(&path)
+        .expect("there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o700, 0o700);
+    assert_eq!(mode & 0o022, 0, "only the owner writes");
+    let junk = root.path().join("junk");
+    std::fs::write(&junk, b"").expect("a file");
+    let refused = Directory::open(&junk, "fs").err().expect("refused");
+    let text = format!("fs: '{}' is not a directory", junk.display());
+    assert_eq!(refused.to_string(), text);
+    let below = Directory::open(&junk.join("x"), "fs")
+        .err()
+        .expect("refused");
+    assert!(matches!(below, OpenError::Directory { .. }));
+}

@@ -1,0 +1,212 @@
+//! Keys as plain files, interchangeable with the original's `fs` keystore.
+//!
+//! The content of a file is the stored text, without a newline.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::directory::Directory;
+pub use super::directory::OpenError;
+use super::{KeyStore, Page, StoreDescription, StoreError, StoreFuture};
+use crate::base::limits::FILE_OPERATIONS_MAX;
+use crate::base::name::KeyName;
+use crate::base::secret::SecretBytes;
+
+/// A store of plain files.
+pub struct FsStore {
+    files: Files,
+}
+
+impl FsStore {
+    /// Opens the store in the directory `path`, and creates that with its parents if need be.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if `path` is no directory and cannot become one.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let files = Files::new(Directory::open(path, "fs")?);
+        Ok(Self { files })
+    }
+}
+
+impl KeyStore for FsStore {
+    fn describe(&self) -> StoreDescription {
+        StoreDescription {
+            kind: "Filesystem",
+            location: self.files.location(),
+        }
+    }
+
+    fn has_atomic_create(&self) -> bool {
+        true
+    }
+
+    fn status(&self) -> StoreFuture<'_, Duration> {
+        Box::pin(self.files.status())
+    }
+
+    fn create<'a>(&'a self, name: KeyName<'a>, value: SecretBytes) -> StoreFuture<'a, ()> {
+        Box::pin(self.files.create(name, value))
+    }
+
+    fn get<'a>(&'a self, name: KeyName<'a>) -> StoreFuture<'a, SecretBytes> {
+        Box::pin(self.files.get(name))
+    }
+
+    fn delete<'a>(&'a self, name: KeyName<'a>) -> StoreFuture<'a, ()> {
+        Box::pin(self.files.delete(name))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start: Option<&'a str>,
+        limit: usize,
+    ) -> StoreFuture<'a, Page> {
+        Box::pin(self.files.list(prefix, start, limit))
+    }
+
+    fn close(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A [`Directory`] for async callers: its work is done on the blocking pool, a bounded number of
+/// operations at a time.
+///
+/// An operation that began runs to its end, whether or not its caller still waits.
+pub(super) struct Files {
+    directory: Arc<Directory>,
+    permits: Arc<Semaphore>,
+}
+
+impl Files {
+    pub(super) fn new(directory: Directory) -> Self {
+        Self {
+            directory: Arc::new(directory),
+            permits: Arc::new(Semaphore::new(FILE_OPERATIONS_MAX)),
+        }
+    }
+
+    pub(super) fn location(&self) -> String {
+        self.directory.location()
+    }
+
+    pub(super) fn store(&self) -> &'static str {
+        self.directory.store()
+    }
+
+    pub(super) async fn status(&self) -> Result<Duration, StoreError> {
+        self.run(|directory| directory.status()).await
+    }
+
+    pub(super) async fn create(
+        &self,
+        name: KeyName<'_>,
+        content: SecretBytes,
+    ) -> Result<(), StoreError> {
+        let name = name.as_str().to_owned();
+        self.run(move |directory| directory.create(&name, content.expose()))
+            .await
+    }
+
+    pub(super) async fn get(&self, name: KeyName<'_>) -> Result<SecretBytes, StoreError> {
+        let name = name.as_str().to_owned();
+        self.run(move |directory| directory.get(&name)).await
+    }
+
+    pub(super) async fn delete(&self, name: KeyName<'_>) -> Result<(), StoreError> {
+        let name = name.as_str().to_owned();
+        self.run(move |directory| directory.delete(&name)).await
+    }
+
+    pub(super) async fn list(
+        &self,
+        prefix: &str,
+        start: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let prefix = prefix.to_owned();
+        let start = start.map(str::to_owned);
+        self.run(move |directory| directory.list(&prefix, start.as_deref(), limit))
+            .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Directory) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store();
+        let permit = match Arc::clone(&self.permits).acquire_owned().await {
+            Ok(permit) => permit,
+            Err(closed) => {
+                let source = closed.into();
+                return Err(StoreError::Failed { store, source });
+            }
+        };
+        let directory = Arc::clone(&self.directory);
+        let task = tokio::task::spawn_blocking(move || {
+            // The permit belongs to the work, not to the caller, who may be gone.
+            let _permit = permit;
+            operation(&directory)
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(aborted) => {
+                let source = aborted.into();
+                Err(StoreError::Failed { store, source })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keystore::contract;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn keeps_the_contract() {
+        let root = tempfile::tempdir().expect("a directory");
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        contract::check(|| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let path = root.path().join(format!("a/b-{number}"));
+            Arc::new(FsStore::open(&path).expect("a store"))
+        })
+        .await;
+        let path = root.path().join("durable");
+        contract::check_durable(|| Arc::new(FsStore::open(&path).expect("a store"))).await;
+    }
+
+    #[test]
+    fn shows_the_path_as_configured() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("./x/../keys");
+        std::fs::create_dir(root.path().join("x")).expect("a directory");
+        let store = FsStore::open(&path).expect("a store");
+        let description = store.describe().to_string();
+        assert_eq!(description, format!("Filesystem: {}", path.display()));
+    }
+
+    #[tokio::test]
+    async fn a_dropped_create_leaves_a_whole_key_behind() {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = FsStore::open(root.path()).expect("a store");
+        let name = KeyName::parse("key").expect("a name");
+        let mut create = store.create(name, SecretBytes::new(vec![7; 4096]));
+        // One poll starts the work on the blocking pool.
+        assert!(!contract::is_ready(&mut create).await);
+        drop(create);
+        // The permits are all back as soon as the work is done.
+        let all = u32::try_from(FILE_OPERATIONS_MAX).expect("a small number");
+        let done = store.files.permits.acquire_many(all).await;
+        drop(done.expect("the semaphore is open"));
+        let value = store.get(name).await.expect("a key");
+        assert_eq!(value.expose(), [7; 4096]);
+    }
+}

@@ -1,0 +1,29 @@
+//! Keeps key material out of swap and core dumps, as far as the platform allows.
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// What the platform allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardening {
+    /// Memory is never written to swap.
+    pub memory_locked: bool,
+    /// The process leaves no core dump and cannot be traced by its user.
+    pub undumpable: bool,
+}
+
+/// Applies what can be applied. `lock_memory` is left out for development servers.
+pub fn harden(lock_memory: bool) -> Hardening {
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let limited = setrlimit(Resource::Core, no_core).is_ok();
+    let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok() && limited;
+    // ONFAULT: pages are locked as they come into use, not all that is reserved for thread stacks.
+    let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    Hardening {
+        memory_locked: lock_memory && mlockall(all).is_ok(),
+        undumpable,
+    }
+}

@@ -1,0 +1,265 @@
+//! A running node: its actors, and what can be done to it as a whole.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::dev::{MessageResponse, ToEnvelope};
+use actix::{Actor, Addr, Context, Handler, Message};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::error::NodeError;
+use super::prepare::{Prepared, PreparedTls, bind};
+use crate::api::{self, Api, RouteTable};
+use crate::audit::actor::{AuditActor, AuditSettings};
+use crate::authz::actor::AuthzActor;
+use crate::authz::messages::ReplacePolicies;
+use crate::base::clock::Timestamp;
+use crate::base::exit::DeathWatch;
+use crate::base::limits::SHUTDOWN_GRACE;
+use crate::base::snapshot::Published;
+use crate::cache::KeyCache;
+use crate::cache::actor::KeyCacheActor;
+use crate::cache::messages::ReplaceExpiry;
+use crate::gateway::Gateway;
+use crate::gateway::actor::GatewayActor;
+use crate::gateway::messages::ReplaceStore;
+use crate::ingress::actor::IngressActor;
+use crate::ingress::messages::{Drain, ReplaceTls};
+use crate::telemetry::console::Console;
+use crate::telemetry::error_log::ErrorLog;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process::{Uptime, usable_processors};
+
+/// Time for an actor to take over a new setting.
+const ACTOR_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a node writes to, and since when it runs.
+pub struct Telemetry {
+    /// The error log, already installed.
+    pub error_log: ErrorLog,
+    /// The console for audit records.
+    pub audit_console: Console,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// Since when it runs.
+    pub uptime: Uptime,
+}
+
+/// A running node.
+pub struct Node {
+    address: SocketAddr,
+    telemetry: Telemetry,
+    audit_settings: AuditSettings,
+    routes: Published<RouteTable>,
+    gateway: Gateway,
+    authz: Addr<AuthzActor>,
+    gateway_actor: Addr<GatewayActor>,
+    cache_actor: Addr<KeyCacheActor>,
+    ingress: Addr<IngressActor>,
+    draining: watch::Sender<bool>,
+    deaths: mpsc::Receiver<&'static str>,
+}
+
+impl Node {
+    /// Binds `address`, creates the predefined keys, starts the actors in the order of their layers
+    /// and serves. Must run on an actix system.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] names what is wrong.
+    pub async fn start(
+        prepared: Prepared,
+        address: SocketAddr,
+        telemetry: Telemetry,
+    ) -> Result<Self, NodeError> {
+        let listener = bind(address)?;
+        let address = local_address(&listener)?;
+        prepared.create_predefined_keys().await?;
+        let (death_sender, deaths) = mpsc::channel(16);
+        let watch = |actor| death_watch(actor, &death_sender);
+
+        telemetry
+            .error_log
+            .configure(prepared.error_severity, prepared.format);
+        let audit_settings = AuditSettings::new();
+        audit_settings.configure(prepared.audit_severity, prepared.format);
+        let metrics = Arc::new(Metrics::new(telemetry.uptime)?);
+        let audit = AuditActor::start_with(
+            telemetry.audit_console.clone(),
+            audit_settings.clone(),
+            Arc::clone(&metrics),
+            watch("audit"),
+        );
+        let (authz, authorizer) = AuthzActor::start_with(prepared.policies, watch("authorization"));
+        let gateway = Gateway::new(prepared.store, Handle::current());
+        let gateway_actor = GatewayActor::new(gateway.clone(), watch("gateway")).start();
+        let cache = KeyCache::new(gateway.clone());
+        let cache_actor =
+            KeyCacheActor::new(cache.clone(), prepared.expiry, watch("cache")).start();
+        let routes = Published::new(prepared.routes);
+        let (draining, draining_seen) = watch::channel(false);
+        let api = Api::new(api::Context {
+            authorizer,
+            cache,
+            gateway: gateway.clone(),
+            audit,
+            error_log: telemetry.error_log.clone(),
+            metrics,
+            routes: routes.clone(),
+            uptime: telemetry.uptime,
+            draining: draining_seen,
+        });
+        let ingress = IngressActor::start_with(
+            listener,
+            usable_processors(),
+            api,
+            prepared.tls,
+            watch("ingress"),
+        )
+        .map_err(|source| NodeError::System {
+            what: "the listening server",
+            source,
+        })?;
+        for warning in &prepared.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(Self {
+            address,
+            telemetry,
+            audit_settings,
+            routes,
+            gateway,
+            authz,
+            gateway_actor,
+            cache_actor,
+            ingress,
+            draining,
+            deaths,
+        })
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Since when the process runs.
+    pub fn started_at(&self) -> Timestamp {
+        self.telemetry.started_at
+    }
+
+    /// Takes over a configuration as a whole. The predefined keys are created first; if that fails,
+    /// nothing changes. Requests under way go on with what they began with.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if a predefined key cannot be created, or an actor does not respond.
+    pub async fn reload(&self, prepared: Prepared) -> Result<(), NodeError> {
+        prepared.create_predefined_keys().await?;
+        let Prepared {
+            store,
+            expiry,
+            policies,
+            tls,
+            ..
+        } = prepared;
+        tell(&self.gateway_actor, "gateway", |reply| ReplaceStore {
+            store,
+            reply,
+        })
+        .await?;
+        tell(&self.cache_actor, "cache", |reply| ReplaceExpiry {
+            expiry,
+            reply,
+        })
+        .await?;
+        tell(&self.authz, "authorization", |reply| ReplacePolicies {
+            policies,
+            reply,
+        })
+        .await?;
+        self.routes.publish(prepared.routes);
+        tell(&self.ingress, "ingress", |reply| ReplaceTls { tls, reply }).await?;
+        self.telemetry
+            .error_log
+            .configure(prepared.error_severity, prepared.format);
+        self.audit_settings
+            .configure(prepared.audit_severity, prepared.format);
+        for warning in &prepared.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    /// Takes over new TLS settings.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if the ingress does not respond.
+    pub async fn reload_tls(&self, prepared: PreparedTls) -> Result<(), NodeError> {
+        tell(&self.ingress, "ingress", |reply| ReplaceTls {
+            tls: prepared.0,
+            reply,
+        })
+        .await
+    }
+
+    /// Waits until an actor dies, and names it. Its node must stop then.
+    pub async fn actor_died(&mut self) -> &'static str {
+        // The actors hold senders: the channel ends only with all of them.
+        self.deaths.recv().await.unwrap_or("last")
+    }
+
+    /// Takes the node down: no new connections, active requests get their time, then the store is
+    /// closed and the logs are written out.
+    pub async fn shut_down(self) {
+        let _ = self.draining.send(true);
+        let (reply, drained) = oneshot::channel();
+        if self.ingress.try_send(Drain { reply }).is_ok() {
+            let limit = SHUTDOWN_GRACE + Duration::from_secs(1);
+            let _ = tokio::time::timeout(limit, drained).await;
+        }
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.gateway.close()).await;
+        self.telemetry.audit_console.flush(SHUTDOWN_GRACE);
+        self.telemetry.error_log.flush(SHUTDOWN_GRACE);
+    }
+}
+
+/// Sends a message that carries its own reply, and waits for the reply.
+async fn tell<A, M>(
+    actor: &Addr<A>,
+    name: &'static str,
+    message: impl FnOnce(oneshot::Sender<()>) -> M,
+) -> Result<(), NodeError>
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    A::Context: ToEnvelope<A, M>,
+    M: Message + Send + 'static,
+    M::Result: Send + MessageResponse<A, M>,
+{
+    let (reply, replied) = oneshot::channel();
+    actor
+        .try_send(message(reply))
+        .map_err(|_| NodeError::ActorUnresponsive(name))?;
+    match tokio::time::timeout(ACTOR_REPLY_TIMEOUT, replied).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(NodeError::ActorUnresponsive(name)),
+    }
+}
+
+fn death_watch(actor: &'static str, deaths: &mpsc::Sender<&'static str>) -> DeathWatch {
+    let deaths = deaths.clone();
+    DeathWatch::new(actor, move |actor| {
+        // Full or closed: the node is going down already.
+        let _ = deaths.try_send(actor);
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, NodeError> {
+    listener.local_addr().map_err(|source| NodeError::System {
+        what: "the listening socket",
+        source,
+    })
+}
