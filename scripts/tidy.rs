@@ -53,7 +53,7 @@ struct Library {
 const LIBRARIES: &[Library] = &[
     Library {
         names: &["actix"],
-        places: &["actor.rs", "messages.rs", "node/"],
+        places: &["actor.rs", "actor/tests.rs", "messages.rs", "node/"],
     },
     Library {
         names: &["actix_web", "actix_http", "actix_server"],
