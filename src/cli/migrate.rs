@@ -289,14 +289,14 @@ impl Migration<'_> {
         let Err(source) = self.to.create(name, value.clone()).await else {
             return self.verify(name, &value).await;
         };
-        if let Some(previous) = previous {
-            if let Err(restore) = self.to.create(name, previous).await {
-                return Err(MigrateError::Restore {
-                    name: name.to_string(),
-                    source,
-                    restore,
-                });
-            }
+        if let Some(previous) = previous
+            && let Err(restore) = self.to.create(name, previous).await
+        {
+            return Err(MigrateError::Restore {
+                name: name.to_string(),
+                source,
+                restore,
+            });
         }
         Err(failed(name, source))
     }

@@ -1,8 +1,8 @@
 //! Layer 11: the command line. One file per command; nothing below knows that it exists.
 //!
-//! * [`args`] defines what can be typed, [`usage`] reads it by the rules of the original.
-//! * [`connect`] goes from the environment to a client.
-//! * [`output`] writes for people and for programs, [`failure`] is every way to end early.
+//! * `args` defines what can be typed, `usage` reads it by the rules of the original.
+//! * `connect` goes from the environment to a client.
+//! * `output` writes for people and for programs, `failure` is every way to end early.
 //!
 //! Output that scripts parse is a contract; help and notices are not.
 
@@ -88,7 +88,7 @@ fn run_client(cli: &Cli, arguments: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// The checks of `kes server` that need no configuration.
+/// The checks of `kes server` that need no configuration, and warnings about flags without effect.
 fn server_arguments(args: &ServerArgs) -> Result<(), Failure> {
     if !args.rest.is_empty() {
         return Err(Failure::usage("kes server", "too many arguments"));
@@ -96,6 +96,20 @@ fn server_arguments(args: &ServerArgs) -> Result<(), Failure> {
     if args.dev && args.config.is_some() {
         let message = "'--config' flag is not supported in development mode";
         return Err(Failure::Refused(message.to_owned()));
+    }
+    let without_effect = [
+        ("--key", &args.key, "the private key"),
+        ("--cert", &args.cert, "the certificate"),
+        ("--auth", &args.auth, "how clients are verified"),
+    ];
+    for (flag, _, what) in without_effect
+        .iter()
+        .filter(|(_, value, _)| value.is_some())
+    {
+        let message = format!(
+            "'{flag}' flag is deprecated and no longer honored. Set {what} in the config file"
+        );
+        output::complain("WARNING:", &message);
     }
     Ok(())
 }

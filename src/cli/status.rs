@@ -144,7 +144,7 @@ fn details(output: &Output, status: &StatusResponse, latency_ms: u64) -> String 
         ),
         row("OS", &status.os),
         row("CPUs", &format!("{} {}", status.num_cpu_used, status.arch)),
-        row("Memory", ""),
+        format!("  {}  \n", output.paint(Style::FAINT, "Memory")),
         row("· Heap", &size(status.mem_heap_used)),
         row("· Stack", &size(status.mem_stack_used)),
     ]
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(
             details(&output, &status, 3),
             "  Version  2025-05-27T18-49-52Z\n  Uptime   29 seconds\n  Latency  3ms\n  \
-             OS       linux\n  CPUs     2 amd64\n  Memory   \n  · Heap   2.6MB\n  · Stack  655.4KB\n"
+             OS       linux\n  CPUs     2 amd64\n  Memory  \n  · Heap   2.6MB\n  · Stack  655.4KB\n"
         );
     }
 
