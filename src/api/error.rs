@@ -116,6 +116,7 @@ impl ApiError {
             Self::EncryptFailed | Self::GenerateFailed | Self::CreateFailed => {
                 Some("the operating system's random numbers or a cipher failed".to_owned())
             }
+            Self::InvalidBody | Self::InvalidImportBody => Some("invalid request body".to_owned()),
             Self::MetricsFailed => Some("the metrics cannot be encoded".to_owned()),
             Self::Overloaded => Some("overloaded: a queue is full".to_owned()),
             Self::TimedOut => Some("the time of the route is over".to_owned()),

@@ -33,18 +33,6 @@ const EXIT_ACTOR_DIED: u8 = 70;
 
 /// Runs the server until a signal, or the death of an actor, ends it.
 pub(super) fn run(args: &ServerArgs) -> ExitCode {
-    for (flag, value) in [
-        ("--key", &args.key),
-        ("--cert", &args.cert),
-        ("--auth", &args.auth),
-    ] {
-        if value.is_some() {
-            let message = format!(
-                "'{flag}' flag is deprecated and no longer honored. Set it in the config file"
-            );
-            complain("WARNING:", &message);
-        }
-    }
     let hardening = harden(!args.dev);
     let outcome = run_system(serve(args, hardening)).and_then(|outcome| outcome);
     match outcome {

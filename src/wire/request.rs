@@ -25,6 +25,8 @@ pub struct ImportRequest {
     /// Whether the body has the members of 2023 and before, `bytes` or `algorithm`. There, a missing
     /// cipher means AES-256.
     pub is_legacy: bool,
+    has_key: bool,
+    has_cipher: bool,
 }
 
 /// The body of `/v1/key/encrypt/`.
@@ -138,15 +140,21 @@ fn with_context(member: (&str, &[u8]), context: &[u8]) -> Vec<u8> {
 
 impl<'de> Members<'de> for ImportRequest {
     fn read<A: MapAccess<'de>>(&mut self, name: &[u8], map: &mut A) -> Result<bool, A::Error> {
-        let legacy = is(name, "bytes") || is(name, "algorithm");
-        if is(name, "key") || is(name, "bytes") {
+        // Today's names win over the older ones, whatever their order.
+        if is(name, "key") {
             self.key = object::secret(map)?;
-        } else if is(name, "cipher") || is(name, "algorithm") {
+            (self.has_key, self.is_legacy) = (true, false);
+        } else if is(name, "cipher") {
+            self.cipher = object::text(map)?;
+            self.has_cipher = true;
+        } else if is(name, "bytes") && !self.has_key {
+            self.key = object::secret(map)?;
+            self.is_legacy = true;
+        } else if is(name, "algorithm") && !self.has_cipher {
             self.cipher = object::text(map)?;
         } else {
             return Ok(false);
         }
-        self.is_legacy |= legacy;
         Ok(true)
     }
 }
