@@ -49,17 +49,17 @@ async fn warm_up(server: &Server) {
 }
 
 /// Follows the resident memory of a server while `attack` runs, with a good client beside it.
-async fn assert_withstands(server: &Server, what: &str, attack: impl Future<Output = ()>) {
+async fn assert_withstands<T>(server: &Server, what: &str, attack: impl Future<Output = T>) -> T {
     let before = server.resident_bytes();
     let witness = witness(server);
     let mut highest = before;
     let mut attack = std::pin::pin!(attack);
-    loop {
+    let outcome = loop {
         tokio::select! {
-            () = &mut attack => break,
+            outcome = &mut attack => break outcome,
             () = pace(Duration::from_millis(50)) => highest = highest.max(server.resident_bytes()),
         }
-    }
+    };
     highest = highest.max(server.resident_bytes());
     witness.assert_served(what, SERVED_WITHIN).await;
     let growth = highest - before;
@@ -73,6 +73,7 @@ async fn assert_withstands(server: &Server, what: &str, attack: impl Future<Outp
         "{what}: grew by {} MiB",
         growth / 1024 / 1024
     );
+    outcome
 }
 
 // ---------------------------------------------------------------------------- HTTP/1.1 and TLS
@@ -316,6 +317,33 @@ const ROUTES: [(&str, &str); 5] = [
     ("PUT", "/v1/nowhere"),
 ];
 
+/// What a flood amounted to: without it, surviving would mean nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Poured {
+    connections: usize,
+    bytes: usize,
+}
+
+impl Poured {
+    /// A flood must have been sent for real, or refused often enough.
+    fn assert_was_a_flood(self, what: &str) {
+        eprintln!("{what}: {self:?}");
+        assert!(
+            self.bytes > 1_000_000 || self.connections > 20,
+            "{what}: {self:?}"
+        );
+    }
+}
+
+impl std::iter::Sum for Poured {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            connections: sum.connections + one.connections,
+            bytes: sum.bytes + one.bytes,
+        })
+    }
+}
+
 /// Opens `streams` requests whose bodies never end, then sends empty DATA frames on them; again on
 /// a new connection if the server has had enough.
 async fn flood_with_empty_data(
@@ -323,30 +351,29 @@ async fn flood_with_empty_data(
     routes: Vec<(&str, &str)>,
     streams: u32,
     until: Instant,
-) {
+) -> Poured {
+    let mut poured = Poured::default();
     while Instant::now() < until {
         let Ok(mut raw) = RawH2::connect(&dial).await else {
             continue;
         };
+        poured.connections += 1;
         let mut opening = frame(SETTINGS, 1, 0, &[]);
         let mut block = Vec::new();
         for number in 0..streams {
             let stream = 1 + 2 * number;
             let (method, path) = routes[usize::try_from(number).expect("fits") % routes.len()];
-            opening.extend(frame(
-                HEADERS,
-                END_HEADERS,
-                stream,
-                &request_block(method, path),
-            ));
+            let head = request_block(method, path);
+            opening.extend(frame(HEADERS, END_HEADERS, stream, &head));
         }
         for number in 0..1600 {
             block.extend(frame(DATA, 0, 1 + 2 * (number % streams), &[]));
         }
         if raw.send(&opening).await.is_ok() {
-            raw.flood(|| Some(block.clone()), until).await;
+            poured.bytes += raw.flood(|| Some(block.clone()), until).await;
         }
     }
+    poured
 }
 
 /// All shapes of the flood by one kind of client.
@@ -357,7 +384,8 @@ async fn assert_withstands_floods(config: &str, who: &str, dial: impl Fn(&Server
         let what = format!("empty DATA as {who}: {method} {path}, one connection, one stream");
         let until = Instant::now() + Duration::from_secs(4);
         let attack = flood_with_empty_data(dial(&server), vec![(method, path)], 1, until);
-        assert_withstands(&server, &what, attack).await;
+        let poured = assert_withstands(&server, &what, attack).await;
+        poured.assert_was_a_flood(&what);
     }
     for (connections, streams) in [(1, 32), (8, 1), (8, 16)] {
         let what = format!("empty DATA as {who}: {connections} connections, {streams} streams");
@@ -369,9 +397,11 @@ async fn assert_withstands_floods(config: &str, who: &str, dial: impl Fn(&Server
                 routes.rotate_left(number % ROUTES.len());
                 clients.spawn(flood_with_empty_data(dial(&server), routes, streams, until));
             }
-            clients.join_all().await;
+            clients.join_all().await.into_iter().sum::<Poured>()
         };
-        assert_withstands(&server, &what, attack).await;
+        assert_withstands(&server, &what, attack)
+            .await
+            .assert_was_a_flood(&what);
     }
 }
 
@@ -448,19 +478,25 @@ async fn other_floods_of_frames() {
     for (name, abuse) in ABUSES {
         let until = Instant::now() + Duration::from_secs(4);
         let attack = async {
+            let mut poured = Poured::default();
             while Instant::now() < until {
                 let Ok(mut raw) = RawH2::connect(&dial).await else {
                     continue;
                 };
+                poured.connections += 1;
                 let mut number = 0;
                 let next = || {
                     number += 1;
                     abuse(number - 1)
                 };
-                raw.flood(next, until).await;
+                poured.bytes += raw.flood(next, until).await;
             }
+            poured
         };
-        assert_withstands(&server, &format!("flood: {name}"), attack).await;
+        let what = format!("flood: {name}");
+        assert_withstands(&server, &what, attack)
+            .await
+            .assert_was_a_flood(&what);
     }
 }
 
