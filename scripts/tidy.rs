@@ -39,10 +39,20 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// Test code that may sleep, and why.
-const SLEEPERS: &[(&str, &str)] = &[(
-    "cluster-tests/harness/wait.rs",
-    "bounded polling and paced load, for all other tests",
-)];
+const SLEEPERS: &[(&str, &str)] = &[
+    (
+        "cluster-tests/harness/wait.rs",
+        "bounded polling and paced load, for all other tests",
+    ),
+    (
+        "src/cache/actor/tests.rs",
+        "time is paused: a sleep only moves the clock",
+    ),
+    (
+        "src/gateway/actor/tests.rs",
+        "time is paused: a sleep only moves the clock",
+    ),
+];
 
 /// A library and where it may be used: folders of `src/`, or file names.
 struct Library {

@@ -1,5 +1,6 @@
 //! One request, whatever protocol brought it: who asks, may it go on, its body, its answer.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::body::{BodyMemory, BodySource, receive};
@@ -19,6 +20,9 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// The settings under which the handshake was made.
     pub(super) tls: Arc<TlsState>,
+    /// Set when the rest of a body will not be read: nothing more is read from the connection then,
+    /// and it ends after the answer.
+    pub(super) is_ending: Cell<bool>,
 }
 
 /// An answer, and whether the request's body was read to its end.

@@ -84,6 +84,9 @@ async fn answer(exchange: &Exchange, request: &HttpRequest, payload: Payload) ->
     };
     let mut body = Http1Body(payload);
     let answer = exchange.answer(connection, head, request, &mut body).await;
+    if !answer.body_is_finished {
+        connection.is_ending.set(true);
+    }
     to_response(answer, *exchange.api.draining.borrow())
 }
 

@@ -1,5 +1,6 @@
 //! Listening: binds the address, and on every worker thread makes TLS of what is accepted.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -150,6 +151,7 @@ async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
     let connection = Rc::new(Connection {
         peer: peer(address, certificates),
         tls,
+        is_ending: Cell::new(false),
     });
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(Rc::clone(&shared.exchange), connection, stream).await;
@@ -218,6 +220,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for IdentifiedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.connection.is_ending.get() {
+            return Poll::Ready(Ok(())); // reads as the end of the stream
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }

@@ -1,3 +1,5 @@
+//! Tests of the cache actor: timers, offline mode, reload.
+
 use std::sync::Arc;
 use std::time::Duration;
 

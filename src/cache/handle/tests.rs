@@ -1,3 +1,5 @@
+//! Tests of the cache: single flight, races with delete and create, bounds.
+
 use tokio::runtime::Handle;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the client's trust in servers.
+
 use std::net::IpAddr;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ED25519};

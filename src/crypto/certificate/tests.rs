@@ -1,3 +1,5 @@
+//! Tests of certificates: identities, extensions, hostile input.
+
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use proptest::prelude::*;
 use x509_parser::x509::X509Version;

@@ -1,3 +1,5 @@
+//! Tests of the ciphers: steps, tampering, hostile input.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

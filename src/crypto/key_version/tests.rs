@@ -1,3 +1,5 @@
+//! Tests of stored keys: both formats, hostile input.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of PEM files: OpenSSL's output, encryption, hostile input.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tests of the gateway actor: probes, replacement, death.
+
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Tests of the gateway: time-outs, replaced stores.
+
 use tokio::time::Instant;
 
 use super::*;

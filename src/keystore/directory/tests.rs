@@ -1,3 +1,5 @@
+//! Tests of directories of keys: crash left-overs, foreign files, permissions.
+
 use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;

@@ -1,3 +1,5 @@
+//! Tests of the encrypted file store.
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

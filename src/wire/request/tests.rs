@@ -1,3 +1,5 @@
+//! Tests of request bodies: Go's leniency, hostile input.
+
 use proptest::prelude::*;
 
 use super::*;
