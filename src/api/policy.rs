@@ -53,7 +53,9 @@ pub(super) fn rules(patterns: &[Pattern]) -> Patterns {
 
 /// The pattern of a list call.
 pub(super) fn pattern<'a>(request: &'a Admitted<'_>) -> Result<ListPattern<'a>, ApiError> {
+    // Only key listings are continued.
     ListPattern::parse(request.resource())
+        .filter(|pattern| !pattern.is_token())
         .ok_or_else(|| ApiError::InvalidPattern(request.resource().to_owned()))
 }
 

@@ -151,13 +151,11 @@ async fn answer(
     let answer = exchange
         .answer(connection, head, &parts.headers, &mut body)
         .await;
-    let is_finished = answer.body_is_finished;
     let is_head = parts.method == Method::HEAD;
+    // Where the client is still sending, h2 tells it to stop once the answer is out and all handles
+    // of the stream are gone. A reset by hand would overtake the answer.
     drop(body);
     send(answer, is_head, &mut respond).await;
-    if !is_finished {
-        respond.send_reset(Reason::NO_ERROR);
-    }
 }
 
 /// The body's length as the head declares it; `None` if it is not known.
