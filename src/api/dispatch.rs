@@ -5,7 +5,7 @@
 //! for handlers that do wait.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tracing::Instrument;
@@ -18,6 +18,7 @@ use super::respond::{error_reply, malformed_target, redirect, route_not_found};
 use super::route::{Access, Operation, ROUTES, Route, RouteMatch, RouteSettings, find};
 use super::{identity, key, log, policy, status};
 use crate::base::identity::Identity;
+use crate::base::limits::REQUEST_BODY_TIMEOUT;
 use crate::telemetry::metrics::Metrics;
 
 /// What becomes of a request once its head is known.
@@ -64,6 +65,14 @@ impl Admitted<'_> {
         declared
             .unwrap_or(usize::MAX)
             .min(self.route.body_bytes_max)
+    }
+
+    /// Time for the body to arrive: that of the route, if it is shorter than the limit of all.
+    pub fn body_timeout(&self) -> Duration {
+        match self.settings.timeout {
+            Duration::ZERO => REQUEST_BODY_TIMEOUT,
+            timeout => timeout.min(REQUEST_BODY_TIMEOUT),
+        }
     }
 
     /// What follows the route's path.

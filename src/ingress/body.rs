@@ -3,15 +3,14 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Body;
 use crate::api::deadline::within;
-use crate::base::limits::{
-    BODY_MEMORY_BYTES_MAX, IGNORED_BODY_BYTES_MAX, INLINE_BODY_BYTES_MAX, REQUEST_BODY_TIMEOUT,
-};
+use crate::base::limits::{BODY_MEMORY_BYTES_MAX, IGNORED_BODY_BYTES_MAX, INLINE_BODY_BYTES_MAX};
 
 /// A body that arrives in chunks.
 pub(super) trait BodySource {
@@ -64,13 +63,14 @@ impl Received {
     }
 }
 
-/// Receives a body and keeps at most `keep` bytes of it.
+/// Receives a body within `timeout` and keeps at most `keep` bytes of it.
 pub(super) async fn receive(
     source: &mut impl BodySource,
     keep: usize,
+    timeout: Duration,
     memory: &BodyMemory,
 ) -> Received {
-    match within(REQUEST_BODY_TIMEOUT, receive_all(source, keep, memory)).await {
+    match within(timeout, receive_all(source, keep, memory)).await {
         Some(received) => received,
         None => Received::new(Body::TimedOut, false),
     }
@@ -149,6 +149,8 @@ impl Kept {
 mod tests {
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
     struct Chunks(Vec<&'static [u8]>);
 
     impl BodySource for Chunks {
@@ -160,10 +162,16 @@ mod tests {
     #[tokio::test]
     async fn bodies_are_kept_up_to_the_limit() {
         let memory = BodyMemory::new();
-        let received = receive(&mut Chunks(vec![b"ab", b"", b"cd", b"e"]), 5, &memory).await;
+        let received = receive(
+            &mut Chunks(vec![b"ab", b"", b"cd", b"e"]),
+            5,
+            TIMEOUT,
+            &memory,
+        )
+        .await;
         assert!(received.is_finished);
         assert!(matches!(received.body, Body::Complete(body) if body == "abcde"));
-        let received = receive(&mut Chunks(vec![b"ab", b"cd", b"ef"]), 5, &memory).await;
+        let received = receive(&mut Chunks(vec![b"ab", b"cd", b"ef"]), 5, TIMEOUT, &memory).await;
         assert!(!received.is_finished);
         assert!(matches!(received.body, Body::TooLarge));
     }
@@ -171,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_nobody_wants_is_drained() {
         let mut chunks = Chunks(vec![b"ab", b"cd"]);
-        let received = receive(&mut chunks, 0, &BodyMemory::new()).await;
+        let received = receive(&mut chunks, 0, TIMEOUT, &BodyMemory::new()).await;
         assert!(received.is_finished && chunks.0.is_empty());
         assert!(matches!(received.body, Body::Complete(body) if body.is_empty()));
     }
@@ -182,7 +190,7 @@ mod tests {
         let memory = BodyMemory::new();
         let mut held = Vec::new();
         loop {
-            let received = receive(&mut Chunks(vec![&LARGE]), 1_000_000, &memory).await;
+            let received = receive(&mut Chunks(vec![&LARGE]), 1_000_000, TIMEOUT, &memory).await;
             match received.body {
                 Body::Complete(_) => held.push(received),
                 Body::Overloaded => break,

@@ -1,12 +1,14 @@
 //! One request, whatever protocol brought it: who asks, may it go on, its body, its answer.
 
-use std::cell::Cell;
 use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use super::body::{BodyMemory, BodySource, receive};
 use super::proxy::{Headers, forwarded_peer};
 use super::tls::TlsState;
 use crate::api::{Admission, Api, Peer, Reply, RequestHead, error_reply};
+use crate::base::limits::REQUEST_BODY_TIMEOUT;
 
 /// What all connections of a worker share.
 #[derive(Clone)]
@@ -20,9 +22,8 @@ pub(super) struct Connection {
     pub(super) peer: Peer,
     /// The settings under which the handshake was made.
     pub(super) tls: Arc<TlsState>,
-    /// Set when the rest of a body will not be read: nothing more is read from the connection then,
-    /// and it ends after the answer.
-    pub(super) is_ending: Cell<bool>,
+    /// Told when the rest of a body will not be read: the connection ends after the answer.
+    pub(super) ending: Notify,
 }
 
 /// An answer, and whether the request's body was read to its end.
@@ -48,7 +49,9 @@ impl Exchange {
         match self.api.admit(&head, peer) {
             Admission::Answer(reply) => self.refuse(reply, source).await,
             Admission::Admitted(admitted) => {
-                let received = receive(source, admitted.body_bytes_max(), &self.memory).await;
+                let keep = admitted.body_bytes_max();
+                let timeout = admitted.body_timeout();
+                let received = receive(source, keep, timeout, &self.memory).await;
                 let body_is_finished = received.is_finished;
                 let (body, _memory) = received.into_parts();
                 let reply = self.api.serve(admitted, body).await;
@@ -62,7 +65,7 @@ impl Exchange {
 
     /// Answers without looking at the body, which is read and thrown away.
     async fn refuse(&self, reply: Reply, source: &mut impl BodySource) -> Answer {
-        let received = receive(source, 0, &self.memory).await;
+        let received = receive(source, 0, REQUEST_BODY_TIMEOUT, &self.memory).await;
         Answer {
             reply,
             body_is_finished: received.is_finished,

@@ -66,8 +66,20 @@ impl Connections {
 
     /// Serves one connection to its end.
     pub(super) async fn serve(&self, stream: Stream, address: Option<SocketAddr>) {
-        (self.0)(stream, address).await;
+        let connection = Rc::clone(&stream.connection);
+        tokio::select! {
+            biased;
+            () = (self.0)(stream, address) => {}
+            // actix-web would wait for the rest of a chunked body without an end.
+            () = after_last_answer(&connection) => {}
+        }
     }
+}
+
+/// Waits until the connection has given its last answer, and the client had time to read it.
+async fn after_last_answer(connection: &Connection) {
+    connection.ending.notified().await;
+    tokio::time::sleep(SHUTDOWN_GRACE).await;
 }
 
 async fn answer(exchange: &Exchange, request: &HttpRequest, payload: Payload) -> HttpResponse {
@@ -85,7 +97,7 @@ async fn answer(exchange: &Exchange, request: &HttpRequest, payload: Payload) ->
     let mut body = Http1Body(payload);
     let answer = exchange.answer(connection, head, request, &mut body).await;
     if !answer.body_is_finished {
-        connection.is_ending.set(true);
+        connection.ending.notify_one();
     }
     to_response(answer, *exchange.api.draining.borrow())
 }

@@ -1,6 +1,5 @@
 //! Listening: binds the address, and on every worker thread makes TLS of what is accepted.
 
-use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use actix_service::{Service, ServiceFactory};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -151,7 +150,7 @@ async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
     let connection = Rc::new(Connection {
         peer: peer(address, certificates),
         tls,
-        is_ending: Cell::new(false),
+        ending: Notify::new(),
     });
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(Rc::clone(&shared.exchange), connection, stream).await;
@@ -220,9 +219,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for IdentifiedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.connection.is_ending.get() {
-            return Poll::Ready(Ok(())); // reads as the end of the stream
-        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
