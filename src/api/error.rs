@@ -27,7 +27,7 @@ pub enum AuthenticationError {
     SeveralCertificates,
 }
 
-/// Why a request got no answer of its own. [`super::respond`] says how each is told.
+/// Why a request got no answer of its own. `respond.rs` says how each is told.
 #[derive(Debug)]
 pub enum ApiError {
     /// The client cannot be identified.
