@@ -2,13 +2,15 @@
 //!
 //! Hot path: encrypt, decrypt, generate and HMAC with a cached key ask no actor and wait for nothing.
 
+use std::future::Future;
+
 use bytes::Bytes;
 
 use super::context::Api;
 use super::dispatch::{Admitted, Body};
 use super::error::{ApiError, Verb};
 use super::reply::Reply;
-use crate::audit::{AuditEvent, AuditPermit};
+use crate::audit::AuditEvent;
 use crate::base::clock::Timestamp;
 use crate::base::limits::{INLINE_BODY_BYTES_MAX, LIST_RESPONSE_BYTES_MAX};
 use crate::base::name::{KeyName, ListPattern};
@@ -16,6 +18,7 @@ use crate::base::secret::{Key256, SecretBytes};
 use crate::crypto::cipher::{Cipher, RANDOM_BYTES};
 use crate::crypto::key_version::KeyVersion;
 use crate::crypto::random;
+use crate::keystore::StoreError;
 use crate::wire;
 
 /// Length of a data key.
@@ -167,24 +170,76 @@ async fn store(
     name: KeyName<'_>,
     key: &KeyVersion,
 ) -> Result<Reply, ApiError> {
-    let audit = api.audit.reserve().map_err(|_| ApiError::Overloaded)?;
     let value = key.encode().map_err(|_| ApiError::CreateFailed)?;
-    api.cache
-        .create(name, value)
-        .await
-        .map_err(|error| ApiError::store(Verb::Create, error))?;
-    record(audit, request, format!("secret key '{name}' created"));
-    Ok(Reply::empty())
+    let (cache, key) = (api.cache.clone(), name.as_str().to_owned());
+    let create = async move {
+        match KeyName::parse(&key) {
+            Some(name) => cache.create(name, value).await,
+            None => Err(StoreError::InvalidName { store: "kes" }),
+        }
+    };
+    audited(
+        api,
+        request,
+        Verb::Create,
+        format!("secret key '{name}' created"),
+        create,
+    )
+    .await
 }
 
 pub(super) async fn delete(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
+    let (cache, key) = (api.cache.clone(), name.as_str().to_owned());
+    let delete = async move {
+        match KeyName::parse(&key) {
+            Some(name) => cache.delete(name).await,
+            None => Err(StoreError::InvalidName { store: "kes" }),
+        }
+    };
+    audited(
+        api,
+        request,
+        Verb::Delete,
+        format!("secret key '{name}' deleted"),
+        delete,
+    )
+    .await
+}
+
+/// Makes a change and leaves its audit record. Room for the record is taken first, and both go on if
+/// the client goes away: no change is without its record.
+async fn audited(
+    api: &Api,
+    request: &Admitted<'_>,
+    verb: Verb,
+    message: String,
+    change: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+) -> Result<Reply, ApiError> {
     let audit = api.audit.reserve().map_err(|_| ApiError::Overloaded)?;
-    api.cache
-        .delete(name)
-        .await
-        .map_err(|error| ApiError::store(Verb::Delete, error))?;
-    record(audit, request, format!("secret key '{name}' deleted"));
+    let received = request.received;
+    let mut event = AuditEvent {
+        time: Timestamp::now(),
+        message,
+        method: request.method.to_owned(),
+        path: request.path.clone().into_owned(),
+        ip: request.peer.ip,
+        identity: request.identity.clone(),
+        status: 200,
+        duration: received.elapsed(),
+    };
+    let recorded = tokio::spawn(async move {
+        change.await?;
+        event.time = Timestamp::now();
+        event.duration = received.elapsed();
+        audit.record(event);
+        Ok(())
+    });
+    match recorded.await {
+        Ok(changed) => changed.map_err(|error| ApiError::store(verb, error))?,
+        // The task was aborted with its worker: what became of the change is not known.
+        Err(_) => return Err(ApiError::Overloaded),
+    }
     Ok(Reply::empty())
 }
 
@@ -219,19 +274,6 @@ fn listing(names: Vec<String>, continue_at: String) -> Reply {
         names,
         continue_at,
     }))
-}
-
-fn record(audit: AuditPermit, request: &Admitted<'_>, message: String) {
-    audit.record(AuditEvent {
-        time: Timestamp::now(),
-        message,
-        method: request.method.to_owned(),
-        path: request.path.clone().into_owned(),
-        ip: request.peer.ip,
-        identity: request.identity.clone(),
-        status: 200,
-        duration: request.received.elapsed(),
-    });
 }
 
 fn key_name<'a>(request: &'a Admitted<'_>) -> Result<KeyName<'a>, ApiError> {
