@@ -51,9 +51,8 @@ impl Server {
             start_up: Duration::ZERO,
         };
         loop {
-            let connected = match server.target.connect_http1().await {
-                Ok(_) => break,
-                Err(error) => error,
+            let Err(connected) = server.target.connect_http1().await else {
+                break;
             };
             if let Some(status) = server.child.try_wait()? {
                 return Err(server.explain(&format!("{program} ended: {status}")));
