@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use crate::Failure;
 use crate::client::Target;
 
@@ -51,14 +53,15 @@ impl Server {
             start_up: Duration::ZERO,
         };
         loop {
-            let Err(connected) = server.target.connect_http1().await else {
+            let attempt = timeout(START_TIMEOUT, server.target.connect_http1()).await;
+            let Err(refusal) = attempt.map_err(Failure::from).flatten() else {
                 break;
             };
             if let Some(status) = server.child.try_wait()? {
                 return Err(server.explain(&format!("{program} ended: {status}")));
             }
             if started.elapsed() > START_TIMEOUT {
-                let message = format!("{program} does not accept TLS: {connected}");
+                let message = format!("{program} does not accept TLS: {refusal}");
                 return Err(server.explain(&message));
             }
             tokio::time::sleep(START_POLL).await;
