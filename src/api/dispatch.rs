@@ -18,7 +18,7 @@ use super::respond::{error_reply, malformed_target, redirect, route_not_found};
 use super::route::{Access, Operation, ROUTES, Route, RouteMatch, RouteSettings, find};
 use super::{identity, key, log, policy, status};
 use crate::base::identity::Identity;
-use crate::base::limits::REQUEST_BODY_TIMEOUT;
+use crate::base::limits::{METHOD_BYTES_MAX, PATH_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use crate::telemetry::metrics::Metrics;
 
 /// What becomes of a request once its head is known.
@@ -84,6 +84,9 @@ impl Admitted<'_> {
 impl Api {
     /// Decides by the head alone whether a request may go on.
     pub fn admit<'a>(&self, head: &RequestHead<'a>, peer: &'a Peer) -> Admission<'a> {
+        if head.path.len() > PATH_BYTES_MAX || head.method.len() > METHOD_BYTES_MAX {
+            return Admission::Answer(malformed_target());
+        }
         if !head.path.starts_with('/') {
             return Admission::Answer(malformed_target());
         }
@@ -96,7 +99,7 @@ impl Api {
             RouteMatch::NotFound => return Admission::Answer(route_not_found()),
             RouteMatch::Malformed => return Admission::Answer(malformed_target()),
             RouteMatch::Redirect(mut location) => {
-                if let Some(query) = head.query {
+                if let Some(query) = head.query.filter(|query| query.len() <= PATH_BYTES_MAX) {
                     location.push('?');
                     location.push_str(query);
                 }

@@ -35,8 +35,14 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// Connections per worker thread.
 pub const CONNECTIONS_PER_WORKER_MAX: usize = 10_000;
 
-/// TLS handshakes under way per worker thread.
-pub const HANDSHAKES_PER_WORKER_MAX: usize = 256;
+/// How long a client may take nothing of what is written to it.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Longest request path.
+pub const PATH_BYTES_MAX: usize = 32 << 10;
+
+/// Longest method that is repeated in an answer.
+pub const METHOD_BYTES_MAX: usize = 64;
 
 /// Requests under way on one HTTP/2 connection.
 pub const H2_STREAMS_MAX: u32 = 250;

@@ -1,6 +1,8 @@
 //! One request, whatever protocol brought it: who asks, may it go on, its body, its answer.
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -24,6 +26,46 @@ pub(super) struct Connection {
     pub(super) tls: Arc<TlsState>,
     /// Told when the rest of a body will not be read: the connection ends after the answer.
     pub(super) ending: Notify,
+    /// Requests under way.
+    active: Cell<usize>,
+    /// When the last request began.
+    last_request: Cell<Option<Instant>>,
+}
+
+impl Connection {
+    pub(super) fn new(peer: Peer, tls: Arc<TlsState>) -> Self {
+        Self {
+            peer,
+            tls,
+            ending: Notify::new(),
+            active: Cell::new(0),
+            last_request: Cell::new(None),
+        }
+    }
+
+    /// Whether a request is under way.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.get() > 0
+    }
+
+    /// When the last request began; `None` if there was none.
+    pub(super) fn last_request(&self) -> Option<Instant> {
+        self.last_request.get()
+    }
+
+    fn begin_request(&self, at: Instant) -> ActiveRequest<'_> {
+        self.active.set(self.active.get() + 1);
+        self.last_request.set(Some(at));
+        ActiveRequest(self)
+    }
+}
+
+struct ActiveRequest<'a>(&'a Connection);
+
+impl Drop for ActiveRequest<'_> {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get().saturating_sub(1));
+    }
 }
 
 /// An answer, and whether the request's body was read to its end.
@@ -41,6 +83,7 @@ impl Exchange {
         headers: &impl Headers,
         source: &mut impl BodySource,
     ) -> Answer {
+        let _active = connection.begin_request(head.received);
         let forwarded = match forwarded_peer(&connection.tls, &connection.peer, headers) {
             Ok(forwarded) => forwarded,
             Err(error) => return self.refuse(error_reply(&error), source).await,

@@ -12,18 +12,17 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{App, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 use super::body::{BodySource, Broken};
 use super::exchange::{Answer, Connection, Exchange};
-use super::listener::{IdentifiedStream, LocalFuture};
+use super::listener::LocalFuture;
 use super::proxy::Headers;
+use super::stream::IdentifiedStream;
 use crate::api::{ReplyBody, RequestHead};
 use crate::base::limits::{KEEP_ALIVE, REQUEST_HEAD_TIMEOUT, SHUTDOWN_GRACE};
 
 /// A connection, with what the handshake told about it.
-pub(super) type Stream = IdentifiedStream<TlsStream<TcpStream>>;
+pub(super) type Stream = IdentifiedStream;
 
 /// Serves HTTP/1.1 connections; hides the type of the actix-web service.
 pub(super) struct Connections(Box<ServeConnection>);
@@ -47,6 +46,7 @@ impl Connections {
             .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
             .client_request_timeout(REQUEST_HEAD_TIMEOUT)
             .client_disconnect_timeout(SHUTDOWN_GRACE)
+            .h1_allow_half_closed(false)
             .on_connect_ext(|stream: &Stream, extensions: &mut Extensions| {
                 extensions.insert(Rc::clone(&stream.connection));
             })

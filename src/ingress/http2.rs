@@ -11,19 +11,18 @@ use h2::server::{Connection as H2Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 
 use super::body::{BodySource, Broken};
 use super::exchange::{Answer, Connection, Exchange};
 use super::proxy::Headers;
+use super::stream::IdentifiedStream;
 use crate::api::deadline::within;
 use crate::api::{ReplyBody, RequestHead, StreamBody};
 use crate::base::limits::{
     BODY_BYTES_MAX, H2_EMPTY_FRAMES_MAX, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES_MAX,
-    H2_STREAMS_MAX, INLINE_BODY_BYTES_MAX, KEEP_ALIVE, REQUEST_BODY_TIMEOUT, REQUEST_HEAD_TIMEOUT,
+    H2_STREAMS_MAX, KEEP_ALIVE, REQUEST_BODY_TIMEOUT, REQUEST_HEAD_TIMEOUT, WRITE_STALL_TIMEOUT,
 };
 
 /// Bytes of one body that a client may send ahead.
@@ -39,7 +38,7 @@ const RESET_STREAMS_MAX: usize = 32;
 pub(super) async fn serve(
     exchange: Rc<Exchange>,
     connection: Rc<Connection>,
-    stream: TlsStream<TcpStream>,
+    stream: IdentifiedStream,
 ) {
     let mut builder = h2::server::Builder::new();
     builder
@@ -59,7 +58,7 @@ pub(super) async fn serve(
 }
 
 async fn accept_requests(
-    mut h2: H2Connection<TlsStream<TcpStream>, Bytes>,
+    mut h2: H2Connection<IdentifiedStream, Bytes>,
     exchange: &Rc<Exchange>,
     connection: &Rc<Connection>,
     activity: &Rc<Activity>,
@@ -84,6 +83,7 @@ async fn accept_requests(
                 is_closing = true;
                 h2.graceful_shutdown();
             }
+            () = tokio::time::sleep(WRITE_STALL_TIMEOUT), if is_closing && !activity.is_busy() => return,
             () = activity.idle_for_too_long(), if !is_closing => {
                 is_closing = true;
                 h2.graceful_shutdown();
@@ -100,6 +100,10 @@ struct Activity {
 }
 
 impl Activity {
+    fn is_busy(&self) -> bool {
+        self.streams.get() > 0
+    }
+
     /// Waits until there has been no active stream for the time of an idle connection.
     async fn idle_for_too_long(&self) {
         loop {
@@ -213,13 +217,9 @@ async fn send(answer: Answer, is_head: bool, respond: &mut SendResponse<Bytes>) 
     }
 }
 
-/// Sends a whole body. A small one is handed over at once; a large one at the client's pace, for a
-/// limited time, so that a client that opens no window holds no memory.
+/// Sends a whole body at the client's pace, for a limited time, so that a client that opens no
+/// window holds no memory. Where the window is open, nothing is waited for.
 async fn send_bytes(stream: &mut SendStream<Bytes>, bytes: Bytes) {
-    if bytes.len() <= INLINE_BODY_BYTES_MAX {
-        let _ = stream.send_data(bytes, true);
-        return;
-    }
     if within(REQUEST_BODY_TIMEOUT, send_paced(stream, bytes, true))
         .await
         .is_none()

@@ -10,22 +10,20 @@ use std::task::{Context, Poll};
 use actix_server::Server;
 use actix_service::{Service, ServiceFactory};
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::body::BodyMemory;
 use super::connection::peer;
 use super::exchange::{Connection, Exchange};
+use super::stream::IdentifiedStream;
 use super::tls::TlsState;
 use super::{http1, http2};
 use crate::api::Api;
 use crate::api::deadline::within;
 use crate::base::limits::{
-    CONNECTIONS_PER_WORKER_MAX, HANDSHAKES_PER_WORKER_MAX, KEEP_ALIVE, SHUTDOWN_GRACE,
-    TLS_HANDSHAKE_TIMEOUT,
+    CONNECTIONS_PER_WORKER_MAX, KEEP_ALIVE, SHUTDOWN_GRACE, TLS_HANDSHAKE_TIMEOUT,
 };
 use crate::base::snapshot::Published;
 
@@ -87,7 +85,6 @@ struct Worker {
 struct WorkerShared {
     exchange: Rc<Exchange>,
     tls: Published<TlsState>,
-    handshakes: Semaphore,
     http1: http1::Connections,
 }
 
@@ -107,12 +104,10 @@ impl ServiceFactory<TcpStream> for WorkerFactory {
         let tls = self.tls.clone();
         Box::pin(async move {
             let http1 = http1.await?;
-            let handshakes = Semaphore::new(HANDSHAKES_PER_WORKER_MAX);
             Ok(Worker {
                 shared: Rc::new(WorkerShared {
                     exchange,
                     tls,
-                    handshakes,
                     http1,
                 }),
             })
@@ -142,23 +137,18 @@ async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
     configure(&stream);
     let address = stream.peer_addr().ok();
     let tls = shared.tls.load_full();
-    let Some(stream) = handshake(&shared, &tls, stream, address).await else {
+    let Some(stream) = handshake(&tls, stream, address).await else {
         return;
     };
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
-    let connection = Rc::new(Connection {
-        peer: peer(address, certificates),
-        tls,
-        ending: Notify::new(),
-    });
-    if session.alpn_protocol() == Some(b"h2") {
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let connection = Rc::new(Connection::new(peer(address, certificates), tls));
+    let stream = IdentifiedStream::new(stream, Rc::clone(&connection), !is_http2);
+    if is_http2 {
         http2::serve(Rc::clone(&shared.exchange), connection, stream).await;
     } else {
-        shared
-            .http1
-            .serve(IdentifiedStream { stream, connection }, address)
-            .await;
+        shared.http1.serve(stream, address).await;
     }
 }
 
@@ -170,17 +160,12 @@ fn configure(stream: &TcpStream) {
 }
 
 async fn handshake(
-    shared: &WorkerShared,
     tls: &TlsState,
     stream: TcpStream,
     address: Option<SocketAddr>,
 ) -> Option<TlsStream<TcpStream>> {
-    let accepted = within(TLS_HANDSHAKE_TIMEOUT, async {
-        let _turn = shared.handshakes.acquire().await;
-        TlsAcceptor::from(Arc::clone(&tls.config))
-            .accept(stream)
-            .await
-    });
+    let accept = TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream);
+    let accepted = within(TLS_HANDSHAKE_TIMEOUT, accept);
     let reason = match accepted.await {
         Some(Ok(stream)) => return Some(stream),
         Some(Err(error)) => handshake_error(&error),
@@ -204,51 +189,5 @@ fn handshake_error(error: &io::Error) -> String {
         Some(error) => format!("tls: {error}"),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
         None => crate::base::os_error::reason(error),
-    }
-}
-
-/// A TLS stream, with what the handshake told about the peer.
-pub(super) struct IdentifiedStream<S> {
-    stream: S,
-    pub(super) connection: Rc<Connection>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for IdentifiedStream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for IdentifiedStream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -14,5 +14,6 @@ mod http2;
 pub mod listener;
 pub(crate) mod messages;
 mod proxy;
+mod stream;
 pub mod tls;
 mod verifier;
