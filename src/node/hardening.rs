@@ -1,7 +1,9 @@
 //! Keeps key material out of swap and core dumps, as far as the platform allows.
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, geteuid, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 /// What the platform allowed.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +22,30 @@ pub fn harden(lock_memory: bool) -> Hardening {
     };
     let limited = setrlimit(Resource::Core, no_core).is_ok();
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok() && limited;
+    raise_open_files();
     // ONFAULT: pages are locked as they come into use, not all that is reserved for thread stacks.
     let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
     Hardening {
-        memory_locked: lock_memory && mlockall(all).is_ok(),
+        memory_locked: lock_memory && may_lock_all() && mlockall(all).is_ok(),
         undumpable,
     }
+}
+
+/// Whether locked memory is unlimited. Under a finite limit a later allocation would fail, and with it
+/// the process.
+fn may_lock_all() -> bool {
+    geteuid().is_root() || getrlimit(Resource::Memlock).current.is_none()
+}
+
+/// As many open files as the system allows: every connection is one.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // A system that refuses keeps its limit.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }
