@@ -70,6 +70,22 @@ const LIBRARIES: &[Library] = &[
         places: &["api/", "ingress/"],
     },
     Library {
+        names: &["sled"],
+        places: &["storage/"],
+    },
+    Library {
+        names: &["openraft"],
+        places: &["storage/", "raft/"],
+    },
+    Library {
+        names: &["bincode"],
+        places: &["machine/codec.rs"],
+    },
+    Library {
+        names: &["tonic", "tonic_prost"],
+        places: &["raft/transport/"],
+    },
+    Library {
         names: &["reqwest"],
         places: &["client/", "keystore/"],
     },

@@ -14,8 +14,12 @@ pub mod wire;
 pub mod audit;
 pub mod authz;
 pub mod client;
+pub mod machine;
 
 pub mod keystore;
+pub mod storage;
+
+pub mod raft;
 
 pub mod gateway;
 
