@@ -23,6 +23,8 @@ mod witness;
 
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
