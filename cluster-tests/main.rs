@@ -18,6 +18,7 @@ mod hostile;
 mod identity;
 mod lifecycle;
 mod logs;
+mod patience;
 mod quickstart;
 mod race;
 mod reload;

@@ -55,6 +55,15 @@ pub(super) fn malformed_target() -> Reply {
     }
 }
 
+/// 400 for a request for the server as a whole (`OPTIONS *`): without a body, as the original.
+pub(super) fn no_target() -> Reply {
+    Reply {
+        status: 400,
+        close: true,
+        ..Reply::empty()
+    }
+}
+
 /// 301 to `location`, with the small page that browsers want on GET.
 pub(super) fn redirect(method: &str, location: String) -> Reply {
     let mut reply = Reply {

@@ -272,6 +272,13 @@ impl KeyCache {
         }
     }
 
+    /// Keeps whoever changes the cache waiting while `f` runs.
+    #[cfg(test)]
+    pub(super) fn with_flights_held<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _held = self.flights();
+        f()
+    }
+
     fn flights(&self) -> MutexGuard<'_, Flights> {
         // Held for a few map operations, none of which can leave it half-changed.
         self.shared
