@@ -94,3 +94,26 @@ pub const H2_EMPTY_FRAMES_MAX: usize = 1000;
 
 /// Bytes that an HTTP/2 connection buffers for sending.
 pub const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// Keys of a cluster, all of which are in memory: about half a gigabyte. This and the next four
+/// decide which commands are rejected, so all nodes of a cluster must have the same.
+pub const CLUSTER_KEYS_MAX: usize = 1_000_000;
+
+/// Policies of a cluster.
+pub const CLUSTER_POLICIES_MAX: usize = 10_000;
+
+/// Identities of a cluster that are under a policy.
+pub const CLUSTER_IDENTITIES_MAX: usize = 100_000;
+
+/// Keys that are being created in an external store.
+pub const CLUSTER_RESERVATIONS_MAX: usize = 10_000;
+
+/// Root keys of a cluster that are in use at the same time.
+pub const CLUSTER_ROOTS_MAX: usize = 8;
+
+/// Largest encoded record. The store on disk keeps larger values in files of their own, which it
+/// neither syncs nor removes.
+pub const RECORD_BYTES_MAX: usize = 16 << 10;
+
+/// Largest encoding of anything persisted or sent between nodes, snapshots apart.
+pub const ENCODED_BYTES_MAX: usize = 1 << 20;

@@ -2,6 +2,7 @@
 //! the operating system, no async; nothing here logs, and no error carries a secret.
 
 pub mod api_key;
+pub mod at_rest;
 pub mod certificate;
 pub mod cipher;
 mod der;
