@@ -1,9 +1,11 @@
 //! Tests of directories of keys: crash left-overs, foreign files, permissions.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
+use super::stale::TEMPORARY_AGE_MAX;
 use super::*;
 
 fn directory() -> (TempDir, Directory) {
@@ -43,7 +45,7 @@ fn an_existing_key_stays_as_it_is() {
         let again = directory.create("key", b"second");
         assert!(matches!(again, Err(StoreError::Exists)));
     }
-    let in_place = directory.create_in_place(&directory.path.join("key"), b"third");
+    let in_place = directory.create_in_place("key", b"third");
     assert!(matches!(in_place, Err(StoreError::Exists)));
     assert_eq!(directory.get("key").expect("a key").expose(), b"first");
     assert_eq!(files(&directory), 1);
@@ -52,16 +54,13 @@ fn an_existing_key_stays_as_it_is() {
 #[test]
 fn a_key_can_be_created_without_hard_links() {
     let (_root, directory) = directory();
-    let target = directory.path.join("key");
-    directory
-        .create_in_place(&target, b"value")
-        .expect("created");
+    directory.create_in_place("key", b"value").expect("created");
     assert_eq!(directory.get("key").expect("a key").expose(), b"value");
     for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS] {
-        assert!(is_link_unsupported(&errno.into()));
+        assert!(is_link_unsupported(errno));
     }
     for errno in [Errno::MFILE, Errno::NOSPC, Errno::EXIST, Errno::IO] {
-        assert!(!is_link_unsupported(&errno.into()));
+        assert!(!is_link_unsupported(errno));
     }
 }
 
@@ -74,10 +73,10 @@ fn clean_up_removes_only_the_file_that_was_created() {
     let other = directory.path.join("other");
     std::fs::write(&other, b"other").expect("a file");
     std::fs::rename(&other, &path).expect("renamed");
-    remove_if_same(&path, &ours);
+    directory.remove_if_same("key", &ours);
     assert_eq!(std::fs::read(&path).expect("still there"), b"other");
     let theirs = File::open(&path).expect("a file");
-    remove_if_same(&path, &theirs);
+    directory.remove_if_same("key", &theirs);
     assert!(!path.exists());
 }
 
@@ -147,7 +146,7 @@ fn what_is_not_a_file_is_an_error_and_not_an_absent_key() {
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &pipe,
-        rustix::fs::FileType::Fifo,
+        FileType::Fifo,
         Mode::from_raw_mode(0o600),
         0,
     )
@@ -195,6 +194,66 @@ fn nothing_is_absent_while_the_directory_is() {
     std::fs::rename(&aside, &directory.path).expect("renamed");
     assert_eq!(directory.get("key").expect("a key").expose(), b"value");
     directory.status().expect("up");
+}
+
+/// Moves the directory away and makes an empty one in its place, as an unmounted volume leaves one.
+fn replace(root: &TempDir, directory: &Directory) -> PathBuf {
+    let aside = root.path().join("aside");
+    std::fs::rename(&directory.path, &aside).expect("renamed");
+    std::fs::create_dir(&directory.path).expect("a directory");
+    aside
+}
+
+#[test]
+fn another_directory_in_its_place_is_not_an_empty_store() {
+    let (root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    let aside = replace(&root, &directory);
+    for _ in 0..2 {
+        assert!(is_unreachable(directory.get("none")));
+        assert!(is_unreachable(directory.get("key")));
+        assert!(is_unreachable(directory.delete("none")));
+        assert!(is_unreachable(directory.delete("key")));
+        assert!(is_unreachable(directory.create("new", b"x")));
+        assert!(is_unreachable(directory.create("key", b"x")));
+        assert!(is_unreachable(directory.list("", None, 1)));
+        let error = directory.status().expect_err("unreachable").to_string();
+        assert!(error.ends_with("is its volume mounted?"), "{error}");
+        assert_eq!(std::fs::read(aside.join("key")).expect("kept"), b"value");
+        assert!(!aside.join("new").exists());
+        // The second time, with a key of that name in it.
+        if !directory.path.join("key").exists() {
+            assert_eq!(files(&directory), 0);
+            std::fs::write(directory.path.join("key"), b"other").expect("a file");
+        }
+    }
+    assert_eq!(files(&directory), 1);
+    let reopened = Directory::open(&directory.path, "fs").expect("a store");
+    assert_eq!(reopened.get("key").expect("a key").expose(), b"other");
+    std::fs::remove_dir_all(&directory.path).expect("removed");
+    std::fs::rename(&aside, &directory.path).expect("renamed");
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+    assert!(is_unreachable(reopened.status()));
+}
+
+#[test]
+fn a_directory_replaced_during_an_operation_gives_no_answer() {
+    let (root, directory) = directory();
+    let mut aside = PathBuf::new();
+    let absent = directory.checked(|| {
+        aside = replace(&root, &directory);
+        directory.read("none")
+    });
+    assert!(is_unreachable(absent));
+    std::fs::remove_dir(&directory.path).expect("still empty");
+    std::fs::rename(&aside, &directory.path).expect("renamed");
+    let created = directory.checked(|| {
+        replace(&root, &directory);
+        directory.link_new("key", b"value")
+    });
+    assert!(is_unreachable(created));
+    assert_eq!(files(&directory), 0, "nothing is written elsewhere");
+    assert_eq!(std::fs::read(aside.join("key")).expect("a key"), b"value");
 }
 
 #[test]
