@@ -15,6 +15,7 @@
 mod crash;
 mod harness;
 mod hostile;
+mod http_proxy;
 mod identity;
 mod lifecycle;
 mod logs;
