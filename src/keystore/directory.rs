@@ -1,7 +1,23 @@
 //! One file a key in one directory: what the file keystores share.
 //!
-//! Every function blocks. A file appears under a key's name only as a whole and durably, and is
-//! never changed afterwards. A failing operation removes nothing but what it created itself.
+//! Every function blocks. A file appears under a key's name only as a whole, and is never changed
+//! afterwards. A failing operation removes nothing but what it created itself.
+//!
+//! An entry is in the directory a moment before it is durable there. What is answered must outlive
+//! a power cut, though, whoever asks:
+//!
+//! * A create or delete answers after an fsync of the directory, and so do a create that finds the
+//!   name taken and a delete that finds nothing: the other one's entry may still be on its way.
+//! * A file has a second link, its temporary name, until its creator has synced the directory.
+//!   A reader that sees two links syncs the directory itself. That holds for creators in whatever
+//!   process, dead ones included, and costs a reader of any other key nothing but a look at what
+//!   it asks for anyway. (A key with a link for good, in a backup say, costs each read an fsync.)
+//! * A reader that finds nothing while this process deletes something syncs the directory, too.
+//! * The directory is synced when it is opened, for what a dead process or a copy left.
+//!
+//! All of them share fsyncs. After one that failed the store is unreachable until it is opened
+//! again, see [`Syncs`]. Without hard links, only readers in this process are safe: they do not
+//! overlap with a creation.
 //!
 //! The directory is opened once, and all work is done relative to that descriptor: whatever is
 //! mounted, unmounted, renamed or put at the path meanwhile, no file of another directory is ever
@@ -10,12 +26,15 @@
 
 mod error;
 mod stale;
+mod sync;
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, linkat, openat, statat, unlinkat};
@@ -23,6 +42,7 @@ use rustix::io::Errno;
 
 use self::error::FileError;
 pub use self::error::OpenError;
+use self::sync::Syncs;
 use super::{Page, StoreError, listing};
 use crate::base::limits::STORED_VALUE_BYTES_MAX;
 use crate::base::name::is_valid_name;
@@ -35,6 +55,14 @@ pub(crate) struct Directory {
     /// belong to no other directory, and its volume can be unmounted by force only.
     opened: File,
     store: &'static str,
+    /// Whether the file system can make changes durable at all.
+    is_syncable: bool,
+    syncs: Syncs,
+    /// Those under way.
+    deletes: AtomicUsize,
+    /// Held by a creation without hard links, which readers would see half-written, and shared by
+    /// readers.
+    in_place: RwLock<()>,
 }
 
 impl Directory {
@@ -46,6 +74,7 @@ impl Directory {
             path: path.to_owned(),
             source,
         };
+        let parents = sync::parents_to_change(path);
         let created = DirBuilder::new().recursive(true).mode(0o755).create(path);
         match std::fs::metadata(path) {
             Ok(found) if found.is_dir() => {}
@@ -55,14 +84,28 @@ impl Directory {
             }
             Err(source) => return Err(failed(created.err().unwrap_or(source))),
         }
+        // A key would be lost with the directory that it is in.
+        for parent in parents {
+            sync::sync_parent(&parent).map_err(failed)?;
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty());
         let opened = File::from(opened.map_err(|source| failed(source.into()))?);
+        let is_syncable = match sync::sync_directory(&opened) {
+            Ok(()) => true,
+            Err(error) if sync::is_unsupported(error) => false,
+            Err(error) => return Err(failed(error.into())),
+        };
+        // Not before the sync: they mark files that are not durable.
         stale::remove_stale(opened.as_fd(), path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             opened,
             store,
+            is_syncable,
+            syncs: Syncs::default(),
+            deletes: AtomicUsize::new(0),
+            in_place: RwLock::new(()),
         })
     }
 
@@ -79,7 +122,7 @@ impl Directory {
     /// The time that the file system takes to find the directory.
     pub(crate) fn status(&self) -> Result<Duration, StoreError> {
         let asked = Instant::now();
-        self.ensure_in_place()?;
+        self.ensure_usable()?;
         Ok(asked.elapsed())
     }
 
@@ -90,6 +133,7 @@ impl Directory {
             let path = self.path.join(name);
             return Err(self.failed(FileError::TooLarge { path }));
         }
+        self.ensure_syncable()?;
         self.checked(|| self.link_new(name, content))
     }
 
@@ -102,7 +146,14 @@ impl Directory {
     /// Removes a file durably.
     pub(crate) fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.ensure_name(name)?;
-        self.checked(|| self.remove(name))
+        self.ensure_syncable()?;
+        self.checked(|| {
+            // Counted until it is durable; an answer to a reader waits for that.
+            self.deletes.fetch_add(1, Ordering::SeqCst);
+            let removed = self.remove(name);
+            self.deletes.fetch_sub(1, Ordering::SeqCst);
+            removed
+        })
     }
 
     /// Lists the files that are keys: regular ones under a valid name.
@@ -131,15 +182,15 @@ impl Directory {
         &self,
         operation: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.ensure_in_place()?;
+        self.ensure_usable()?;
         let result = operation();
-        self.ensure_in_place()?;
+        self.ensure_usable()?;
         result
     }
 
     fn link_new(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
         if statat(&self.opened, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
-            return Err(StoreError::Exists);
+            return Err(self.synced_or(StoreError::Exists));
         }
         let temporary = self.temporary_name()?;
         self.write_exclusive(&temporary, content)?;
@@ -150,11 +201,15 @@ impl Directory {
             name,
             AtFlags::empty(),
         );
+        if linked.is_ok() {
+            // On failure the temporary file stays: it marks the other one as not durable.
+            self.sync()?;
+        }
         // If this fails the file stays, invisible to every operation, until it is stale.
         let _ = unlinkat(&self.opened, &temporary, AtFlags::empty());
         match linked {
-            Ok(()) => self.sync(),
-            Err(Errno::EXIST) => Err(StoreError::Exists),
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(self.synced_or(StoreError::Exists)),
             Err(source) if is_link_unsupported(source) => self.create_in_place(name, content),
             Err(source) => Err(self.io_failed("create", self.path.join(name), source.into())),
         }
@@ -162,11 +217,12 @@ impl Directory {
 
     fn read(&self, name: &str) -> Result<SecretBytes, StoreError> {
         let path = || self.path.join(name);
+        let _whole = self.in_place.read().unwrap_or_else(PoisonError::into_inner);
         // Without NONBLOCK a named pipe at that place would hold the thread for ever.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match openat(&self.opened, name, flags, Mode::empty()) {
             Ok(descriptor) => File::from(descriptor),
-            Err(Errno::NOENT) => return Err(StoreError::NotFound),
+            Err(Errno::NOENT) => return Err(self.absent()),
             Err(source) => return Err(self.io_failed("open", path(), source.into())),
         };
         let found = match file.metadata() {
@@ -175,6 +231,9 @@ impl Directory {
         };
         if !found.is_file() {
             return Err(self.failed(FileError::NotAFile { path: path() }));
+        }
+        if found.nlink() > 1 {
+            self.sync()?;
         }
         match read_bounded(file, &found) {
             Ok(Some(content)) => Ok(content),
@@ -186,7 +245,7 @@ impl Directory {
     fn remove(&self, name: &str) -> Result<(), StoreError> {
         match unlinkat(&self.opened, name, AtFlags::empty()) {
             Ok(()) => self.sync(),
-            Err(Errno::NOENT) => Err(StoreError::NotFound),
+            Err(Errno::NOENT) => Err(self.synced_or(StoreError::NotFound)),
             Err(source) => Err(self.io_failed("delete", self.path.join(name), source.into())),
         }
     }
@@ -233,11 +292,27 @@ impl Directory {
         }
     }
 
+    /// What to tell a reader who found nothing. A delete that it saw the effect of is either still
+    /// counted here, or durable.
+    fn absent(&self) -> StoreError {
+        match self.deletes.load(Ordering::SeqCst) {
+            0 => StoreError::NotFound,
+            _ => self.synced_or(StoreError::NotFound),
+        }
+    }
+
     /// Writes a new file under its final name, for file systems without hard links. A crash can
     /// leave a part of it behind.
     fn create_in_place(&self, name: &str, content: &[u8]) -> Result<(), StoreError> {
-        self.write_exclusive(name, content)?;
-        self.sync()
+        let _alone = self
+            .in_place
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match self.write_exclusive(name, content) {
+            Ok(()) => self.sync(),
+            Err(StoreError::Exists) => Err(self.synced_or(StoreError::Exists)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates the file `name`, and writes and syncs it. If that fails there is no such file,
@@ -273,9 +348,34 @@ impl Directory {
 
     /// Makes what happened to the directory's entries durable.
     fn sync(&self) -> Result<(), StoreError> {
-        self.opened
-            .sync_all()
-            .map_err(|source| self.io_failed("sync directory", self.path.clone(), source))
+        // Then nothing was changed by this store, and nothing more can be done about others.
+        if !self.is_syncable {
+            return Ok(());
+        }
+        let synced = self.syncs.sync(|| sync::sync_directory(&self.opened));
+        synced.map_err(|source| self.not_synced(source))
+    }
+
+    /// `answer`, once the entries that it tells of are durable.
+    fn synced_or(&self, answer: StoreError) -> StoreError {
+        self.sync().err().unwrap_or(answer)
+    }
+
+    /// Refuses a change that could not be made durable, before anything is written.
+    fn ensure_syncable(&self) -> Result<(), StoreError> {
+        if self.is_syncable {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        Err(self.failed(FileError::CannotSync { path }))
+    }
+
+    /// Fails if nothing can be answered from the directory, for now or until it is opened again.
+    fn ensure_usable(&self) -> Result<(), StoreError> {
+        match self.syncs.failure() {
+            Some(failure) => Err(self.not_synced(failure)),
+            None => self.ensure_in_place(),
+        }
     }
 
     /// Fails unless the path leads to the directory that was opened. A volume that was unmounted
@@ -294,10 +394,7 @@ impl Directory {
                 source,
             },
         };
-        Err(StoreError::Unreachable {
-            store: self.store,
-            source: problem.into(),
-        })
+        Err(self.unreachable(problem))
     }
 
     fn temporary_name(&self) -> Result<String, StoreError> {
@@ -313,6 +410,18 @@ impl Directory {
             path,
             source,
         })
+    }
+
+    fn not_synced(&self, source: Errno) -> StoreError {
+        let path = self.path.clone();
+        self.unreachable(FileError::NotSynced { path, source })
+    }
+
+    fn unreachable(&self, error: FileError) -> StoreError {
+        StoreError::Unreachable {
+            store: self.store,
+            source: error.into(),
+        }
     }
 
     fn failed(&self, error: FileError) -> StoreError {

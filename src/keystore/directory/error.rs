@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use crate::base::limits::STORED_VALUE_BYTES_MAX;
 use crate::crypto::random;
 
@@ -71,6 +73,12 @@ pub(super) enum FileError {
     /// The path leads elsewhere, or the directory went with its volume.
     #[error("'{}' is not the directory that was opened: is its volume mounted?", path.display())]
     Replaced { path: PathBuf },
+    /// What was changed last may be undone by a power cut. Final, see [`super::sync::Syncs`].
+    #[error("failed to sync directory '{}': {source}", path.display())]
+    NotSynced { path: PathBuf, source: Errno },
+    /// The file system cannot make a change durable.
+    #[error("the file system of '{}' cannot sync directories: no change is durable", path.display())]
+    CannotSync { path: PathBuf },
     /// A value above the limit, to be written or found.
     #[error("value for '{}' is larger than {STORED_VALUE_BYTES_MAX} bytes", path.display())]
     TooLarge { path: PathBuf },
