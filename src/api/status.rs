@@ -33,6 +33,7 @@ pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
             tracing::warn!("{error}");
             Err(match error {
                 StoreError::Unreachable { .. } => ApiError::NotReachable,
+                StoreError::Overloaded { .. } => ApiError::Overloaded,
                 _ => ApiError::NotAvailable,
             })
         }
