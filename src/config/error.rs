@@ -145,9 +145,17 @@ pub enum ConfigError {
     /// There is more than one section in `keystore`.
     #[error("kesconf: invalid keystore config: more than once keystore specified")]
     SeveralKeystores,
-    /// There is no section in `keystore`.
+    /// There is no section in `keystore`, and no cluster to keep keys in its stead.
     #[error("kesconf: no keystore specified")]
     NoKeystore,
+    /// A setting of the cluster is missing or cannot be.
+    #[error("kesconf: invalid cluster config: {key}: {problem}")]
+    Cluster {
+        /// Its path from the root of the document.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The keystore is known, but this build cannot use it.
     #[error("{section}: this keystore is not available in this build yet")]
     KeystoreUnavailable {
@@ -157,7 +165,7 @@ pub enum ConfigError {
 }
 
 /// An I/O error in the words of Go: without the error number, and not capitalized.
-fn io_text(error: &std::io::Error) -> String {
+pub(super) fn io_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();
