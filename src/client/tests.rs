@@ -7,6 +7,7 @@ use super::*;
 use crate::wire::error::{self, error_body};
 use server::{Server, answer, json, redirect};
 
+mod cluster;
 mod server;
 
 /// A pause that does not wait, and counts.

@@ -165,7 +165,7 @@ pub enum ConfigError {
 }
 
 /// An I/O error in the words of Go: without the error number, and not capitalized.
-pub(super) fn io_text(error: &std::io::Error) -> String {
+fn io_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = text.chars();

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::base::os_error;
 use crate::base::secret::SecretString;
 use crate::config::cluster::RootKeySource;
-use crate::config::error::{ConfigError, io_text};
+use crate::config::error::ConfigError;
 
 /// Largest file with root keys: a hundred of them, with a comment each.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -55,7 +56,7 @@ impl RootKeySource {
 
 /// The content of the file, or why there is none.
 fn read_file(path: &Path) -> Result<Zeroizing<String>, String> {
-    let words = |error: io::Error| io_text(&error);
+    let words = |error: io::Error| os_error::reason(&error);
     let file = File::open(path).map_err(words)?;
     // Reserved at once, so that growing leaves no copies behind.
     let mut content = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX + 1));
