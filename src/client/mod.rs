@@ -389,4 +389,4 @@ fn path(route: &str, kind: Kind, name: &str) -> Result<String, ClientError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
