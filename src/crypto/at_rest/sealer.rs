@@ -17,7 +17,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-use super::root_key::{RootKey, expand};
+use super::root_key::{RootKey, RootKeyId, expand};
 use super::{ClusterId, Epoch, OVERHEAD, epoch_of};
 use crate::base::secret::{Key256, SecretBytes};
 
@@ -54,6 +54,7 @@ pub struct TooLarge;
 
 /// Seals and opens the records of one cluster under one of its root keys. Wiped on drop.
 pub struct Sealer {
+    root_key_id: RootKeyId,
     cluster_id: ClusterId,
     epoch: Epoch,
     prk: Hkdf<Sha256>,
@@ -64,10 +65,21 @@ impl Sealer {
     pub fn new(root: &RootKey, cluster_id: ClusterId, epoch: Epoch) -> Self {
         let salt = [&cluster_id.0[..], &epoch.to_be_bytes()].concat();
         Self {
+            root_key_id: root.id(),
             cluster_id,
             epoch,
             prk: root.extract(&salt),
         }
+    }
+
+    /// The root key under which this seals.
+    pub fn root_key_id(&self) -> RootKeyId {
+        self.root_key_id
+    }
+
+    /// The cluster for which this seals.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.cluster_id
     }
 
     /// The epoch under which this seals.
@@ -77,7 +89,7 @@ impl Sealer {
 
     /// What only a holder of the root key can compute, and what does not help to compute it.
     pub fn check_value(&self) -> [u8; 32] {
-        *expand(&self.prk, &[b"kes/chk/1"])
+        *self.derive(&[b"kes/chk/1"])
     }
 
     /// Seals `plaintext` as the record `kind`, `name`. `random` must be fresh.
@@ -135,8 +147,13 @@ impl Sealer {
         }
     }
 
+    /// A key for the purpose that `info` names.
+    pub(super) fn derive(&self, info: &[&[u8]]) -> Key256 {
+        expand(&self.prk, info)
+    }
+
     fn record_key(&self, kind: &str, salt: &[u8]) -> Key256 {
-        expand(&self.prk, &[b"kes/rec/1", kind.as_bytes(), &[0], salt])
+        self.derive(&[b"kes/rec/1", kind.as_bytes(), &[0], salt])
     }
 
     fn associated_data(&self, kind: &str, name: &str) -> Vec<u8> {

@@ -4,8 +4,10 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
+use crate::base::secret::Key256;
+use crate::crypto::at_rest::{BACKUP_RANDOM_BYTES, BackupHeader, RootKey, Sealer};
 use crate::machine::samples::{
-    assignment, command, founding, key, policy, proposal, proposals, reservation,
+    CLUSTER, assignment, command, founding, key, policy, proposal, proposals, reservation,
 };
 use crate::machine::{Op, Proposal};
 
@@ -166,6 +168,27 @@ fn a_failing_disk_is_reported() {
         let written = write(&sample(), &mut Failing(room));
         assert!(matches!(written, Err(ImageError::Io(_))), "{room}");
     }
+}
+
+#[test]
+fn an_image_travels_in_a_backup() {
+    let root = RootKey::from_bytes(Key256::new([1; 32]));
+    let sealer = Sealer::new(&root, CLUSTER, 1);
+    let mut backup = sealer
+        .seal_backup(Vec::new(), &[2; BACKUP_RANDOM_BYTES])
+        .expect("a header");
+    write(&sample(), &mut backup).expect("an image");
+    let backup = backup.finish().expect("the last chunk");
+    let restore = |mut backup: &[u8]| {
+        let header = BackupHeader::read(&mut backup).expect("a header");
+        read(&mut sealer.open_backup(&header, backup).expect("the key"))
+    };
+    assert_eq!(restore(&backup).expect("a state"), sample());
+    let cut = restore(&backup[..backup.len() - 1]).expect_err("an error");
+    assert_eq!(
+        cut.to_string(),
+        "the image cannot be read or written: the backup is damaged or incomplete"
+    );
 }
 
 fn applied(proposals: &[Proposal]) -> State {
