@@ -15,9 +15,11 @@
 mod crash;
 mod harness;
 mod hostile;
+mod http_proxy;
 mod identity;
 mod lifecycle;
 mod logs;
+mod patience;
 mod quickstart;
 mod race;
 mod reload;

@@ -63,7 +63,13 @@ struct Library {
 const LIBRARIES: &[Library] = &[
     Library {
         names: &["actix"],
-        places: &["actor.rs", "actor/tests.rs", "messages.rs", "node/"],
+        places: &[
+            "actor.rs",
+            "actor/tests.rs",
+            "ingress/tests.rs",
+            "messages.rs",
+            "node/",
+        ],
     },
     Library {
         names: &["actix_web", "actix_http", "actix_server"],

@@ -254,6 +254,12 @@ impl Server {
         self.child.wait().expect("wait");
     }
 
+    /// The limits of the process, as the kernel shows them.
+    pub(crate) fn limits(&self) -> String {
+        let path = format!("/proc/{}/limits", self.child.id());
+        std::fs::read_to_string(path).expect("limits")
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let path = format!("/proc/{}/statm", self.child.id());

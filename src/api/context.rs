@@ -5,8 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
-
+use super::drain::Draining;
 use super::error::AuthenticationError;
 use super::route::RouteTable;
 use crate::audit::AuditSink;
@@ -41,8 +40,8 @@ pub struct Context {
     pub routes: Published<RouteTable>,
     /// Since when the process runs.
     pub uptime: Uptime,
-    /// True once the node is going down.
-    pub draining: watch::Receiver<bool>,
+    /// Whether the node is going down.
+    pub draining: Draining,
 }
 
 impl Api {

@@ -14,7 +14,7 @@ use super::context::{Api, Peer, RequestHead};
 use super::deadline::within;
 use super::error::ApiError;
 use super::reply::Reply;
-use super::respond::{error_reply, malformed_target, redirect, route_not_found};
+use super::respond::{error_reply, malformed_target, no_target, redirect, route_not_found};
 use super::route::{Access, Operation, ROUTES, Route, RouteMatch, RouteSettings, find};
 use super::{identity, key, log, policy, status};
 use crate::base::identity::Identity;
@@ -86,6 +86,9 @@ impl Api {
     pub fn admit<'a>(&self, head: &RequestHead<'a>, peer: &'a Peer) -> Admission<'a> {
         if head.path.len() > PATH_BYTES_MAX || head.method.len() > METHOD_BYTES_MAX {
             return Admission::Answer(malformed_target());
+        }
+        if head.path == "*" {
+            return Admission::Answer(no_target());
         }
         if !head.path.starts_with('/') {
             return Admission::Answer(malformed_target());

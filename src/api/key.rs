@@ -228,7 +228,8 @@ async fn audited(
         status: 200,
         duration: received.elapsed(),
     };
-    let recorded = tokio::spawn(async move {
+    // Not on this thread, which ends with its connections when the node stops.
+    let recorded = api.gateway.runtime().spawn(async move {
         change.await?;
         event.time = Timestamp::now();
         event.duration = received.elapsed();
@@ -237,7 +238,7 @@ async fn audited(
     });
     match recorded.await {
         Ok(changed) => changed.map_err(|error| ApiError::store(verb, error))?,
-        // The task was aborted with its worker: what became of the change is not known.
+        // The task was aborted with the process: what became of the change is not known.
         Err(_) => return Err(ApiError::Overloaded),
     }
     Ok(Reply::empty())

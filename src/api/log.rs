@@ -9,9 +9,9 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 
 use super::context::Api;
+use super::drain::Draining;
 use super::error::ApiError;
 use super::reply::{Reply, ReplyBody, StreamBody};
 use crate::audit::AuditEvent;
@@ -62,22 +62,17 @@ fn streamed<T: Clone + Send + 'static>(
     }
 }
 
-/// Waits until the node is going down; a node whose sender is gone is.
-async fn until_true(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
-}
-
 fn until_drained<T: Clone + Send + 'static>(
     events: Receiver<T>,
-    draining: watch::Receiver<bool>,
+    draining: Draining,
     to_line: impl Fn(T) -> Vec<u8> + Send + 'static,
 ) -> impl Stream<Item = Bytes> + Send {
     stream::unfold(
         (events, draining, to_line),
-        |(mut events, mut draining, to_line)| async move {
+        |(mut events, draining, to_line)| async move {
             loop {
                 tokio::select! {
-                    () = until_true(&mut draining) => return None,
+                    () = draining.clone().begun() => return None,
                     event = events.recv() => match event {
                         Ok(event) => {
                             let line = Bytes::from(to_line(event));

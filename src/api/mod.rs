@@ -4,6 +4,7 @@
 mod context;
 pub mod deadline;
 mod dispatch;
+mod drain;
 mod error;
 mod identity;
 mod key;
@@ -17,6 +18,7 @@ mod status;
 
 pub use context::{Api, Context, Peer, RequestHead};
 pub use dispatch::{Admission, Admitted, Body};
+pub use drain::{DrainSignal, Draining, drain_signal};
 pub use error::{ApiError, AuthenticationError, Verb};
 pub use reply::{Reply, ReplyBody, StreamBody};
 pub use respond::error_reply;

@@ -9,6 +9,9 @@ use super::reply::{Reply, ReplyBody};
 use crate::keystore::StoreError;
 use crate::wire;
 
+/// A bound is reached.
+const OVERLOADED: (u16, Cow<'static, str>) = (503, Cow::Borrowed("server is overloaded"));
+
 /// The answer that tells `error`.
 pub fn error_reply(error: &ApiError) -> Reply {
     let (status, message) = status_and_message(error);
@@ -52,6 +55,15 @@ pub(super) fn malformed_target() -> Reply {
             "text/plain; charset=utf-8",
             Bytes::from_static(b"400 Bad Request"),
         )
+    }
+}
+
+/// 400 for a request for the server as a whole (`OPTIONS *`): without a body, as the original.
+pub(super) fn no_target() -> Reply {
+    Reply {
+        status: 400,
+        close: true,
+        ..Reply::empty()
     }
 }
 
@@ -122,7 +134,7 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::NotReachable => fixed(504, "key store is not reachable"),
         ApiError::NotAvailable => fixed(502, "key store is unavailable"),
         ApiError::Draining => fixed(503, "server is shutting down"),
-        ApiError::Overloaded => fixed(503, "server is overloaded"),
+        ApiError::Overloaded => OVERLOADED,
         ApiError::TimedOut => fixed(503, "timeout"),
         ApiError::BodyTimedOut => fixed(408, "request body not received in time"),
         ApiError::MetricsFailed => fixed(500, "failed to write metrics"),
@@ -137,6 +149,8 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
             let message = "decryption failed: ciphertext is not authentic";
             return (400, Cow::Borrowed(message));
         }
+        // Not the store's failure: the client may try again, here or at another node.
+        (StoreError::Overloaded { .. }, _) => return OVERLOADED,
         (_, Verb::Create) => "failed to create key",
         (_, Verb::Read) => "failed to read key",
         (_, Verb::Delete) => "failed to delete key",
@@ -147,4 +161,32 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
 
 fn invalid_name(what: &str, name: &str) -> Cow<'static, str> {
     format!("{what} '{name}' is empty, too long or contains invalid characters").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::LoadError;
+
+    fn assert_overloaded(error: &ApiError) {
+        let reply = error_reply(error);
+        assert_eq!(reply.status, 503, "{error:?}");
+        let ReplyBody::Bytes(body) = reply.body else {
+            panic!("no body: {error:?}");
+        };
+        let text = wire::error::error_body("server is overloaded");
+        assert_eq!(body, Bytes::from(text), "{error:?}");
+        assert!(!reply.close, "other requests may find room");
+        assert!(error.cause().is_some(), "the operator is told: {error:?}");
+    }
+
+    #[test]
+    fn a_bound_that_is_reached_is_503_wherever_it_is() {
+        let full = || StoreError::Overloaded { store: "fs" };
+        for verb in [Verb::Create, Verb::Read, Verb::Delete, Verb::List] {
+            assert_overloaded(&ApiError::store(verb, full()));
+        }
+        assert_overloaded(&ApiError::from(LoadError::from(full())));
+        assert_overloaded(&ApiError::Overloaded);
+    }
 }

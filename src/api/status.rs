@@ -24,7 +24,7 @@ pub(super) fn version() -> Reply {
 }
 
 pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
-    if *api.draining.borrow() {
+    if api.draining.has_begun() {
         return Err(ApiError::Draining);
     }
     match api.gateway.probe_now().await {
@@ -33,6 +33,7 @@ pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
             tracing::warn!("{error}");
             Err(match error {
                 StoreError::Unreachable { .. } => ApiError::NotReachable,
+                StoreError::Overloaded { .. } => ApiError::Overloaded,
                 _ => ApiError::NotAvailable,
             })
         }

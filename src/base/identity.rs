@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::fmt::Write as _;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -12,14 +13,14 @@ use sha2::{Digest, Sha256};
 /// For a certificate it is the lower-case hex SHA-256 of the DER of the SubjectPublicKeyInfo (RFC
 /// 5280, 4.1), exactly as it stands in the certificate. Everywhere else it is an opaque string: a
 /// configuration may name identities that no key can have, `disabled` for instance. The empty
-/// string is the unknown identity.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct Identity(Arc<str>);
+/// string is the unknown identity, which takes no memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Identity(Option<Arc<str>>);
 
 impl Identity {
     /// The identity of nobody.
     pub fn unknown() -> Self {
-        Self(Arc::from(""))
+        Self(None)
     }
 
     /// The identity of the public key whose SubjectPublicKeyInfo is `spki_der`.
@@ -30,41 +31,48 @@ impl Identity {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
         }
-        Self(Arc::from(hex))
+        Self(Some(Arc::from(hex)))
     }
 
     /// Whether nobody is meant.
     pub fn is_unknown(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// The identity as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl From<&str> for Identity {
     fn from(identity: &str) -> Self {
-        Self(Arc::from(identity))
+        Self((!identity.is_empty()).then(|| Arc::from(identity)))
     }
 }
 
 impl From<String> for Identity {
     fn from(identity: String) -> Self {
-        Self(Arc::from(identity))
+        Self::from(identity.as_str())
+    }
+}
+
+/// As the text hashes, because maps are asked by text.
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
 impl Borrow<str> for Identity {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -89,5 +97,14 @@ mod tests {
             Identity::of_spki(&spki).as_str(),
             "3ecfcdf38fcbe141ae26a1030f81e96b753365a46760ae6b578698a97c59fd22"
         );
+    }
+
+    #[test]
+    fn the_empty_text_is_nobody() {
+        assert!(Identity::from("").is_unknown() && Identity::from(String::new()).is_unknown());
+        assert_eq!(Identity::from(""), Identity::unknown());
+        assert_eq!(Identity::unknown().as_str(), "");
+        let known = std::collections::HashSet::from([Identity::from("ab"), Identity::unknown()]);
+        assert!(known.contains("ab") && known.contains("") && !known.contains("b"));
     }
 }

@@ -65,8 +65,13 @@ pub const STORE_CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time for a keystore to answer to a status call.
 pub const STORE_STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Operations of a file keystore under way at the same time.
+/// Operations of a file keystore under way at the same time, of each kind: reads, changes, listings,
+/// probes. All kinds together stay well below the 512 threads of the blocking pool.
 pub const FILE_OPERATIONS_MAX: usize = 64;
+
+/// Operations of a file keystore that wait for those, of each kind. As many as [`KEY_LOADS_MAX`], so
+/// that a burst of cold keys after a start meets that limit and not this one.
+pub const FILE_OPERATIONS_WAITING_MAX: usize = 4096;
 
 /// Keys that are being loaded into the cache at the same time.
 pub const KEY_LOADS_MAX: usize = 4096;

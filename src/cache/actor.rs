@@ -6,7 +6,6 @@
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture,
 };
-use tokio::sync::oneshot;
 
 use super::Expiry;
 use super::handle::KeyCache;
@@ -59,20 +58,15 @@ impl KeyCacheActor {
         let offline = self.cache.gateway().status() == StoreStatus::Offline;
         match decide(&self.expiry, offline, timer) {
             Sweep::Nothing => {}
-            Sweep::All => self.clear(None, context),
+            Sweep::All => self.clear(context),
             Sweep::Unused => self.drop_unused(context),
         }
     }
 
-    fn clear(&self, reply: Option<oneshot::Sender<()>>, context: &mut Context<Self>) {
+    fn clear(&self, context: &mut Context<Self>) {
         let cache = self.cache.clone();
-        let work = self.cache.gateway().runtime().spawn_blocking(move || {
-            cache.clear();
-            if let Some(reply) = reply {
-                // The sender may have given up waiting.
-                let _ = reply.send(());
-            }
-        });
+        let runtime = self.cache.gateway().runtime();
+        let work = runtime.spawn_blocking(move || cache.clear());
         context.spawn(work.into_actor(self).map(|_done, _actor, _context| {}));
     }
 
@@ -122,7 +116,10 @@ impl Handler<ReplaceExpiry> for KeyCacheActor {
     fn handle(&mut self, message: ReplaceExpiry, context: &mut Self::Context) {
         self.expiry = message.expiry;
         self.start_tickers(context);
-        self.clear(Some(message.reply), context);
+        // Answered before the keys are wiped, which may take long: those of a replaced store are not
+        // served any more in any case. The sender may have given up waiting.
+        let _ = message.reply.send(());
+        self.clear(context);
     }
 }
 
@@ -130,7 +127,7 @@ impl Handler<Clear> for KeyCacheActor {
     type Result = ();
 
     fn handle(&mut self, _message: Clear, context: &mut Self::Context) {
-        self.clear(None, context);
+        self.clear(context);
     }
 }
 

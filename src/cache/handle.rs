@@ -16,6 +16,9 @@ use crate::crypto::key_version::{DecodeError, KeyVersion};
 use crate::gateway::{Current, Gateway};
 use crate::keystore::StoreError;
 
+/// The short name of the cache in errors of its own: to an operator it is the server.
+const SHORT_NAME: &str = "kes";
+
 /// Why a key cannot be had.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LoadError {
@@ -39,19 +42,15 @@ impl From<StoreError> for LoadError {
     }
 }
 
-/// Why a key was not even asked for.
+/// A load ended without an outcome.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-enum NotLoaded {
-    #[error("too many keys are being loaded")]
-    TooMany,
-    #[error("the load was aborted")]
-    Aborted,
-}
+#[error("the load was aborted")]
+struct Aborted;
 
-impl From<NotLoaded> for LoadError {
-    fn from(error: NotLoaded) -> Self {
+impl From<Aborted> for LoadError {
+    fn from(error: Aborted) -> Self {
         Self::from(StoreError::Failed {
-            store: "kes",
+            store: SHORT_NAME,
             source: error.into(),
         })
     }
@@ -118,13 +117,14 @@ impl KeyCache {
     ///
     /// # Errors
     ///
-    /// [`LoadError`]; the next call tries again.
+    /// [`LoadError`]; the next call tries again. [`StoreError::Overloaded`] if too many keys are
+    /// being loaded.
     pub async fn load(&self, name: KeyName<'_>) -> Result<Arc<CachedKey>, LoadError> {
         let mut pending = match self.join(name)? {
             Joined::Cached(key) => return Ok(key),
             Joined::Pending(pending) => pending,
         };
-        let aborted = || Err(NotLoaded::Aborted.into());
+        let aborted = || Err(Aborted.into());
         match pending.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(aborted),
             Err(_closed) => aborted(),
@@ -143,7 +143,7 @@ impl KeyCache {
         let cache = self.clone();
         let key = name.as_str().to_owned();
         let change = async move {
-            let name = KeyName::parse(&key).ok_or(StoreError::InvalidName { store: "kes" })?;
+            let name = KeyName::parse(&key).ok_or(StoreError::InvalidName { store: SHORT_NAME })?;
             let created = cache.shared.gateway.create(name, value).await;
             cache.flights().detach(&key);
             created
@@ -163,7 +163,7 @@ impl KeyCache {
         let cache = self.clone();
         let key = name.as_str().to_owned();
         let change = async move {
-            let name = KeyName::parse(&key).ok_or(StoreError::InvalidName { store: "kes" })?;
+            let name = KeyName::parse(&key).ok_or(StoreError::InvalidName { store: SHORT_NAME })?;
             let deleted = cache.shared.gateway.delete(name).await;
             let mut flights = cache.flights();
             flights.detach(&key);
@@ -229,7 +229,7 @@ impl KeyCache {
             return Ok(Joined::Pending(pending));
         }
         if flights.under_way() >= KEY_LOADS_MAX {
-            return Err(NotLoaded::TooMany.into());
+            return Err(StoreError::Overloaded { store: SHORT_NAME }.into());
         }
         let (outcome, pending) = watch::channel(None);
         let landing = Landing {
@@ -250,7 +250,7 @@ impl KeyCache {
     }
 
     async fn fetch(&self, current: Arc<Current>, name: &str) -> Outcome {
-        let name = KeyName::parse(name).ok_or(StoreError::InvalidName { store: "kes" })?;
+        let name = KeyName::parse(name).ok_or(StoreError::InvalidName { store: SHORT_NAME })?;
         let generation = current.generation();
         let stored = self.shared.gateway.get_from(current, name).await?;
         match KeyVersion::decode(stored.expose()) {
@@ -266,10 +266,17 @@ impl KeyCache {
         match self.shared.gateway.runtime().spawn(change).await {
             Ok(result) => result,
             Err(aborted) => Err(StoreError::Failed {
-                store: "kes",
+                store: SHORT_NAME,
                 source: aborted.into(),
             }),
         }
+    }
+
+    /// Keeps whoever changes the cache waiting while `f` runs.
+    #[cfg(test)]
+    pub(super) fn with_flights_held<R>(&self, f: impl FnOnce() -> R) -> R {
+        let _held = self.flights();
+        f()
     }
 
     fn flights(&self) -> MutexGuard<'_, Flights> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cluster::args::ClusterCommand;
 use super::duration;
 use crate::config::duration::GoDuration;
 
@@ -59,6 +60,16 @@ pub(super) enum Command {
         command: PolicyCommand,
     },
     Identity(IdentityArgs),
+    /// Look after a cluster of servers: its members, backups and root key
+    #[command(
+        subcommand_required = true,
+        arg_required_else_help = true,
+        override_usage = "kes cluster <command>"
+    )]
+    Cluster {
+        #[command(subcommand)]
+        command: ClusterCommand,
+    },
     Log(LogArgs),
     Status(StatusArgs),
     Metric(MetricArgs),

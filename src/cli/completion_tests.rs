@@ -22,6 +22,9 @@ fn candidates_complete_the_last_word() {
         ),
         ("kes key c", &["create"]),
         ("kes policy ", &["info", "ls", "show"]),
+        ("kes cluster snapshot ", &["save", "restore"]),
+        ("kes cluster root-key r", &["rotate"]),
+        ("kes cluster join --l", &["--learner"]),
         ("kes key create -", &["--insecure"]),
         ("kes key -k ls --j", &["--json"]),
         ("kes s", &["server", "status"]),
@@ -119,7 +122,7 @@ fn other_shells_are_refused() {
 fn every_script_knows_the_commands() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let script = script(shell);
-        for word in ["migrate", "decrypt", "insecure"] {
+        for word in ["migrate", "decrypt", "insecure", "root-key", "learner"] {
             assert!(script.contains(word), "{shell:?} {word}");
         }
     }

@@ -1,6 +1,7 @@
 //! `kes key`: keys of a server, and cryptography with them.
 
 use super::args::{DescribeArgs, KeyArgs, KeyCommand, KeyImportArgs, KeyListArgs};
+use super::arguments::Arguments;
 use super::connect;
 use super::failure::{Failure, OrFailure};
 use super::ls;
@@ -20,50 +21,6 @@ pub(super) async fn run(command: &KeyCommand) -> Result<(), Failure> {
         KeyCommand::Encrypt(args) => encrypt(args).await,
         KeyCommand::Decrypt(args) => decrypt(args).await,
         KeyCommand::Dek(args) => dek(args).await,
-    }
-}
-
-/// Positional arguments of one command, taken in order, with its messages.
-struct Arguments<'a> {
-    command: &'static str,
-    rest: std::slice::Iter<'a, String>,
-}
-
-impl<'a> Arguments<'a> {
-    fn new(command: &'static str, rest: &'a [String]) -> Self {
-        Self {
-            command,
-            rest: rest.iter(),
-        }
-    }
-
-    fn usage(&self, message: impl Into<String>) -> Failure {
-        Failure::usage(self.command, message)
-    }
-
-    /// The next argument, which is a `what`.
-    fn required(&mut self, what: &str) -> Result<&'a str, Failure> {
-        match self.rest.next() {
-            Some(argument) => Ok(argument),
-            None => Err(self.usage(format!("no {what} specified"))),
-        }
-    }
-
-    fn optional(&mut self) -> Option<&'a str> {
-        self.rest.next().map(String::as_str)
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        match self.rest.next() {
-            None => Ok(()),
-            Some(_) => Err(self.usage("too many arguments")),
-        }
-    }
-
-    /// Decodes an argument, which is a `what`.
-    fn base64(&self, what: &str, text: &str) -> Result<Vec<u8>, Failure> {
-        base64::decode(text.as_bytes())
-            .map_err(|error| self.usage(format!("invalid {what}: {error}")))
     }
 }
 
@@ -207,10 +164,6 @@ fn values_text(terminal: bool, values: &[(&str, &str)]) -> Result<String, Failur
 mod tests {
     use super::*;
 
-    fn arguments_of(rest: &[&str]) -> Vec<String> {
-        rest.iter().map(|&argument| argument.to_owned()).collect()
-    }
-
     async fn complaint(command: &str, rest: &[&str]) -> String {
         let line: Vec<_> = ["kes", "key", command]
             .iter()
@@ -322,16 +275,6 @@ mod tests {
                 "{command} {rest:?}"
             );
         }
-    }
-
-    #[test]
-    fn arguments_are_taken_in_order() {
-        let rest = arguments_of(&["a", "b"]);
-        let mut arguments = Arguments::new("kes key dek", &rest);
-        assert_eq!(arguments.required("key name").ok(), Some("a"));
-        assert_eq!(arguments.optional(), Some("b"));
-        assert_eq!(arguments.optional(), None);
-        assert!(arguments.finish().is_ok());
     }
 
     #[test]

@@ -49,6 +49,10 @@ pub(super) fn target(path: &Path, config: &Config) -> Result<Arc<dyn KeyStore>, 
                 EncryptedFsStore::open(&fs.path, &fs.master_key_path, &fs.master_key_cipher);
             Ok(Arc::new(store.map_err(|error| failed(&error))?))
         }
+        KeystoreConfig::Cluster => Err(MigrateError::Open {
+            config: path.to_owned(),
+            reason: "its keys are in the cluster: see 'kes cluster snapshot --help'".to_owned(),
+        }),
         other => Err(ConfigError::KeystoreUnavailable {
             section: other.section(),
         }

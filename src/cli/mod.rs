@@ -1,4 +1,5 @@
-//! Layer 11: the command line. One file per command; nothing below knows that it exists.
+//! Layer 11: the command line. One file per command, a folder for `kes cluster`; nothing below knows that
+//! it exists.
 //!
 //! * `args` defines what can be typed, `usage` reads it by the rules of the original.
 //! * `connect` goes from the environment to a client.
@@ -7,6 +8,8 @@
 //! Output that scripts parse is a contract; help and notices are not.
 
 mod args;
+mod arguments;
+mod cluster;
 mod completion;
 mod connect;
 pub mod dev_trust;
@@ -75,6 +78,7 @@ fn run_client(cli: &Cli, arguments: &[OsString]) -> Result<(), Failure> {
             completion::install(arguments.first().map_or("kes".as_ref(), |name| name))
         }
         Some(Command::Ls(args)) => block_on(ls::run(args)),
+        Some(Command::Cluster { command }) => cluster::run(command),
         Some(Command::Key { command }) => block_on(key::run(command)),
         Some(Command::Policy { command }) => block_on(policy::run(command)),
         Some(Command::Identity(args)) => block_on(identity::run(args)),

@@ -191,10 +191,7 @@ impl Signals {
     }
 
     async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        stopped(&mut self.interrupt, &mut self.terminate).await;
     }
 
     async fn reload(hangup: &mut Option<Signal>) {
@@ -208,7 +205,7 @@ impl Signals {
 }
 
 async fn obey_signals(
-    mut node: Node,
+    node: Node,
     config: Option<&Path>,
     signals: &mut Signals,
     banner: &mut Banner,
@@ -221,22 +218,25 @@ async fn obey_signals(
     } = signals;
     loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
+            () = stopped(interrupt, terminate) => break,
             () = Signals::reload(hangup) => {
-                if let Some(path) = config {
-                    reload(&node, path, banner).await;
+                let Some(path) = config else { continue };
+                // A file system that hangs must not keep the node from stopping.
+                tokio::select! {
+                    () = reload(&node, path, banner) => {}
+                    () = stopped(interrupt, terminate) => break,
+                    actor = node.actor_died() => return end_of_dead(node, actor).await,
                 }
             }
             _ = tls_timer.tick() => {
-                if let Some(path) = config {
-                    reload_tls(&node, path).await;
+                let Some(path) = config else { continue };
+                tokio::select! {
+                    () = reload_tls(&node, path) => {}
+                    () = stopped(interrupt, terminate) => break,
+                    actor = node.actor_died() => return end_of_dead(node, actor).await,
                 }
             }
-            actor = node.actor_died() => {
-                node.shut_down().await;
-                return Ok(End::ActorDied(actor));
-            }
+            actor = node.actor_died() => return end_of_dead(node, actor).await,
         }
     }
     print("\n=> Stopping server... ");
@@ -248,6 +248,19 @@ async fn obey_signals(
     }
     print("Goodbye.\n");
     Ok(End::Signal)
+}
+
+/// Waits for a signal that stops the server.
+async fn stopped(interrupt: &mut Signal, terminate: &mut Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+async fn end_of_dead(node: Node, actor: &'static str) -> Result<End, NodeError> {
+    node.shut_down().await;
+    Ok(End::ActorDied(actor))
 }
 
 async fn reload(node: &Node, path: &Path, banner: &mut Banner) {

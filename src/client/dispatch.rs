@@ -66,7 +66,11 @@ impl Client {
     }
 
     /// Sends `call` to `endpoint`, several times if need be.
-    async fn send_to(&self, endpoint: &Endpoint, call: &Call) -> Result<Answer, ClientError> {
+    pub(super) async fn send_to(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call,
+    ) -> Result<Answer, ClientError> {
         let mut tries = 1;
         loop {
             let result = self.transport.send(endpoint, call).await;

@@ -1,5 +1,10 @@
 //! Why a call failed, in the words of the original's client where users or scripts know them.
 
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::base::os_error;
+
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -69,6 +74,22 @@ pub enum ClientError {
     /// The credentials cannot be used.
     #[error("tls: {0}")]
     InvalidCredentials(String),
+    /// A call that is meant for one server has several to choose from.
+    #[error("kes: this is for one server, but {count} are configured")]
+    SeveralServers {
+        /// How many.
+        count: usize,
+    },
+    /// A file on this host cannot be read or written.
+    #[error("{operation} {}: {}", path.display(), os_error::reason(source))]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The client cannot be set up.
     #[error("kes: cannot set up the client: {0}")]
     Setup(String),
@@ -91,6 +112,15 @@ impl ClientError {
     /// Whether the server refused with exactly this status and text.
     pub fn is_api(&self, status: u16, text: &str) -> bool {
         matches!(self, Self::Api { status: s, message } if *s == status && message == text)
+    }
+
+    /// A failure of `operation` on the file `path`.
+    pub(super) fn file(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::File {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(super) fn from_json(error: &serde_json::Error, body: &[u8]) -> Self {

@@ -24,12 +24,16 @@ use crate::wire::response::{self, DataKey};
 use crate::wire::status::{self, ApiRoute, StatusResponse, VersionResponse};
 
 mod balance;
+mod cluster;
 mod dispatch;
+mod draft;
 mod endpoint;
 mod error;
 mod explain;
 mod list;
+mod restore;
 mod retry;
+mod snapshot;
 mod stream;
 mod tls;
 mod transport;
@@ -114,6 +118,7 @@ enum Kind {
     Policy,
     Identity,
     Pattern,
+    Member,
 }
 
 impl Client {
@@ -310,7 +315,7 @@ impl Client {
 
     async fn stream(&self, path: &str) -> Result<Answer, ClientError> {
         let mut call = Call::new(Method::GET, path);
-        call.is_stream = true;
+        call.timeout = None;
         self.send(&call).await?.into_success().await
     }
 
@@ -333,10 +338,19 @@ impl Client {
         limit: usize,
         parse: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, ClientError> {
-        let mut answer = self.send(call).await?.into_success().await?;
-        let body: Zeroizing<Vec<u8>> = answer.read(limit).await?;
-        parse(&body).map_err(|error| ClientError::from_json(&error, &body))
+        read(self.send(call).await?, limit, parse).await
     }
+}
+
+/// What a successful answer says.
+async fn read<T>(
+    answer: Answer,
+    limit: usize,
+    parse: impl Fn(&[u8]) -> Result<T, serde_json::Error>,
+) -> Result<T, ClientError> {
+    let mut answer = answer.into_success().await?;
+    let body: Zeroizing<Vec<u8>> = answer.read(limit).await?;
+    parse(&body).map_err(|error| ClientError::from_json(&error, &body))
 }
 
 fn post(route: &str, name: &str, body: Vec<u8>) -> Result<Call, ClientError> {
@@ -363,6 +377,9 @@ fn path(route: &str, kind: Kind, name: &str) -> Result<String, ClientError> {
         Kind::Identity => {
             format!("identity '{name}' is empty, too long or contains invalid characters")
         }
+        Kind::Member => {
+            format!("member name '{name}' is empty, too long or contains invalid characters")
+        }
         Kind::Pattern => format!("listing pattern '{name}' is empty, too long or is invalid"),
     };
     Err(ClientError::Api {
@@ -372,4 +389,4 @@ fn path(route: &str, kind: Kind, name: &str) -> Result<String, ClientError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,7 +7,8 @@ use super::*;
 use crate::wire::error::{self, error_body};
 use server::{Server, answer, json, redirect};
 
-mod server;
+mod cluster;
+pub(crate) mod server;
 
 /// A pause that does not wait, and counts.
 fn counted() -> (Pause, Arc<AtomicUsize>) {

@@ -16,7 +16,7 @@ use crate::wire::error::error_message;
 
 /// Time for a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for one try of a request, from the connection to the last byte of the answer.
+/// Time for one try of most requests.
 const TRY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often an idle connection is checked.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -36,8 +36,8 @@ pub(super) struct Call {
     pub(super) body: Option<Bytes>,
     /// Whether the body is announced as JSON.
     pub(super) announces_json: bool,
-    /// Whether the answer may take any time.
-    pub(super) is_stream: bool,
+    /// Time for one try, from the connection to the last byte of the answer; `None` for any.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Call {
@@ -48,7 +48,7 @@ impl Call {
             path: path.into(),
             body: None,
             announces_json: false,
-            is_stream: false,
+            timeout: Some(TRY_TIMEOUT),
         }
     }
 
@@ -59,13 +59,22 @@ impl Call {
             ..self
         }
     }
+
+    /// The same with another time for one try.
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self
+        }
+    }
 }
 
 /// An answer, with what is needed to explain why it cannot be read.
 pub(super) struct Answer {
     pub(super) response: Response,
     method: Method,
-    endpoint: Endpoint,
+    /// Who answered.
+    pub(super) endpoint: Endpoint,
     path: String,
 }
 
@@ -143,8 +152,8 @@ impl Transport {
         if call.announces_json {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if !call.is_stream {
-            request = request.timeout(TRY_TIMEOUT);
+        if let Some(timeout) = call.timeout {
+            request = request.timeout(timeout);
         }
         match request.send().await {
             Ok(response) => Ok(response),
@@ -227,6 +236,22 @@ impl Answer {
         match self.response.chunk().await {
             Ok(chunk) => Ok(chunk),
             Err(error) => Err(explain(&self.method, &self.endpoint, &self.path, &error).await),
+        }
+    }
+
+    /// As [`Self::chunk`], but waits no longer than `limit`.
+    pub(super) async fn chunk_within(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<Bytes>, ClientError> {
+        match tokio::time::timeout(limit, self.chunk()).await {
+            Ok(chunk) => chunk,
+            Err(_) => Err(ClientError::Connection {
+                method: go_method(&self.method),
+                url: format!("{}{}", self.endpoint.text, self.path),
+                cause: format!("no data for {} seconds", limit.as_secs()),
+                is_timeout: true,
+            }),
         }
     }
 

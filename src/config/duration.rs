@@ -21,7 +21,7 @@ pub struct GoDuration(i64);
 
 impl GoDuration {
     /// A duration of so many nanoseconds.
-    pub fn from_nanos(nanos: i64) -> Self {
+    pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 

@@ -145,9 +145,17 @@ pub enum ConfigError {
     /// There is more than one section in `keystore`.
     #[error("kesconf: invalid keystore config: more than once keystore specified")]
     SeveralKeystores,
-    /// There is no section in `keystore`.
+    /// There is no section in `keystore`, and no cluster to keep keys in its stead.
     #[error("kesconf: no keystore specified")]
     NoKeystore,
+    /// A setting of the cluster is missing or cannot be.
+    #[error("kesconf: invalid cluster config: {key}: {problem}")]
+    Cluster {
+        /// Its path from the root of the document.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The keystore is known, but this build cannot use it.
     #[error("{section}: this keystore is not available in this build yet")]
     KeystoreUnavailable {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::authz::pattern::Pattern;
 use crate::base::secret::SecretString;
+use crate::config::cluster::ClusterFile;
 use crate::config::duration::GoDuration;
 use crate::config::env::Lookup;
 use crate::config::error::ConfigError;
@@ -29,6 +30,7 @@ pub(super) struct File {
     pub(super) log_format: String,
     pub(super) keys: Vec<String>,
     pub(super) keystore: KeystoreFile,
+    pub(super) cluster: Option<ClusterFile>,
     /// One for each key that is ignored or probably means something else.
     pub(super) warnings: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl File {
             apis: read_apis(reader, root),
             keys: read_keys(reader, root),
             keystore: KeystoreFile::read(reader, root),
+            cluster: ClusterFile::read(reader, root),
             ..Self::default()
         };
         if let Some(mut admin) = reader.subsection(root, "admin") {

@@ -2,9 +2,11 @@
 //!
 //! `node` reads YAML into a tree that knows lines and spelling, `reader` gives typed access to it,
 //! `file` is the image of what was written, `resolve` checks it and gives it its meaning.
-//! Nothing here connects to anything, and nothing opens other files, with one exception: the token
-//! file of `keystore.vault.kubernetes` must be readable.
+//! Nothing here connects to anything, and parsing opens no other files, with one exception: the token
+//! file of `keystore.vault.kubernetes` must be readable. The root keys of a cluster are read by whoever
+//! starts a node, through [`RootKeySource::read`].
 
+pub mod cluster;
 pub mod duration;
 pub mod env;
 pub mod error;
@@ -27,6 +29,7 @@ use zeroize::Zeroizing;
 use crate::base::identity::Identity;
 use crate::base::secret::SecretString;
 
+pub use cluster::{ClusterConfig, RootKeySource};
 pub use error::ConfigError;
 pub use keystore::KeystoreConfig;
 pub use level::Level;
@@ -53,8 +56,11 @@ pub struct Config {
     pub log: LogConfig,
     /// Keys to create at start, in this order. The names are valid and differ.
     pub keys: Vec<String>,
-    /// Where keys are kept.
+    /// Where keys are kept. With a cluster and another keystore, the cluster decides who may create a
+    /// key in it.
     pub keystore: KeystoreConfig,
+    /// The cluster that the node is part of.
+    pub cluster: Option<ClusterConfig>,
     /// What the file says without effect, one line each: ignored keys, patterns that look like globs.
     pub warnings: Vec<String>,
 }

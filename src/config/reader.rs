@@ -111,8 +111,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let Kind::Mapping(entries) = &node.kind else {
-            // The value may be a secret that slipped to the left.
-            self.mismatch(node, kind, path.starts_with("keystore."));
+            self.mismatch(node, kind, may_be_secret(path));
             return None;
         };
         if !self.keys_are_unique(entries) {
@@ -215,7 +214,7 @@ impl<'a> Reader<'a> {
             return Vec::new();
         }
         let Kind::Sequence(items) = &node.kind else {
-            let is_secret = section.path.starts_with("keystore.");
+            let is_secret = may_be_secret(&section.path);
             self.mismatch(&node, kind, is_secret);
             return Vec::new();
         };
@@ -271,23 +270,34 @@ impl<'a> Reader<'a> {
         )
     }
 
+    /// The text that is `node`; empty if it is nothing.
+    pub(super) fn text(&mut self, node: &Rc<Node>) -> String {
+        let value = self.value(node, "string");
+        value.map_or_else(String::new, |value| value.text.as_str().to_owned())
+    }
+
     /// A duration; zero if there is none. A bare number is none, not even 0.
     pub(super) fn duration(&mut self, section: &mut Section, key: &'static str) -> GoDuration {
+        self.optional_duration(section, key).unwrap_or_default()
+    }
+
+    /// A duration, where zero is not the same as none.
+    pub(super) fn optional_duration(
+        &mut self,
+        section: &mut Section,
+        key: &'static str,
+    ) -> Option<GoDuration> {
         const KIND: &str = "time.Duration";
-        let Some(node) = section.take(key) else {
-            return GoDuration::default();
-        };
-        let Some(value) = self.value(&node, KIND) else {
-            return GoDuration::default();
-        };
+        let node = section.take(key)?;
+        let value = self.value(&node, KIND)?;
         let parsed = match value.tag {
             Tag::Str => GoDuration::parse(&value.text),
             _ => None,
         };
-        parsed.unwrap_or_else(|| {
+        if parsed.is_none() {
             self.scalar_mismatch(node.at, value.tag, &value.text, KIND);
-            GoDuration::default()
-        })
+        }
+        parsed
     }
 
     /// A boolean; `false` if there is none. The words of YAML 1.1 count, quoted or not; `true` and
@@ -373,4 +383,9 @@ impl<'a> Reader<'a> {
         let tag = tag.name();
         self.issue(at, format!("cannot unmarshal {tag} `{shown}` into {kind}"));
     }
+}
+
+/// Whether what stands where the mapping `path` should be may be a secret that slipped to the left.
+fn may_be_secret(path: &str) -> bool {
+    path.starts_with("keystore.") || path == "cluster.root_key"
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::base::identity::Identity;
 use crate::base::name::is_valid_name;
+use crate::config::cluster::ClusterFile;
 use crate::config::duration::GoDuration;
 use crate::config::error::ConfigError;
 use crate::config::file::{ApiFile, File, PolicyFile, TlsFile};
 use crate::config::level::Level;
 use crate::config::{
-    ApiConfig, CacheConfig, Config, LogConfig, LogFormat, PolicyConfig, TlsConfig,
+    ApiConfig, CacheConfig, Config, KeystoreConfig, LogConfig, LogFormat, PolicyConfig, TlsConfig,
 };
 
 /// The documented defaults. The original has others by mistake: 30 s and never.
@@ -43,6 +44,12 @@ pub(super) fn resolve(file: File) -> Result<Config, ConfigError> {
     let api = resolve_apis(file.apis)?;
     check_keys(&file.keys)?;
     let keystore = file.keystore.resolve()?;
+    let cluster = file.cluster.map(ClusterFile::resolve).transpose()?;
+    let keystore = match (keystore, &cluster) {
+        (Some(keystore), _) => keystore,
+        (None, Some(_)) => KeystoreConfig::Cluster,
+        (None, None) => return Err(ConfigError::NoKeystore),
+    };
     Ok(Config {
         address: (!file.address.is_empty()).then_some(file.address),
         admin,
@@ -53,6 +60,7 @@ pub(super) fn resolve(file: File) -> Result<Config, ConfigError> {
         log,
         keys: file.keys,
         keystore,
+        cluster,
         warnings: file.warnings,
     })
 }

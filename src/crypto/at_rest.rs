@@ -1,4 +1,15 @@
-//! Sealing of what the cluster stores.
+//! Sealing of what the cluster stores: nothing that opens a key lies on a disk, in a log or on the
+//! wire unsealed.
+
+mod backup;
+mod root_key;
+mod sealer;
+#[cfg(test)]
+mod tests;
+
+pub use backup::{BACKUP_RANDOM_BYTES, BackupError, BackupHeader, BackupReader, BackupWriter};
+pub use root_key::{Keyring, RootKey, RootKeyError, RootKeyId};
+pub use sealer::{OpenError, SEAL_RANDOM_BYTES, Sealer, TooLarge};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,6 @@
 //! One request, whatever protocol brought it: who asks, may it go on, its body, its answer.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -11,19 +10,20 @@ use super::proxy::{Headers, forwarded_peer};
 use super::tls::TlsState;
 use crate::api::{Admission, Api, Peer, Reply, RequestHead, error_reply};
 use crate::base::limits::REQUEST_BODY_TIMEOUT;
+use crate::base::snapshot::Published;
 
 /// What all connections of a worker share.
 #[derive(Clone)]
 pub(super) struct Exchange {
     pub(super) api: Api,
+    /// The settings in force: a peer that was a proxy when it connected may be none any more.
+    pub(super) tls: Published<TlsState>,
     pub(super) memory: BodyMemory,
 }
 
 /// A connection's side of an exchange.
 pub(super) struct Connection {
     pub(super) peer: Peer,
-    /// The settings under which the handshake was made.
-    pub(super) tls: Arc<TlsState>,
     /// Told when the rest of a body will not be read: the connection ends after the answer.
     pub(super) ending: Notify,
     /// Requests under way.
@@ -33,10 +33,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Peer, tls: Arc<TlsState>) -> Self {
+    pub(super) fn new(peer: Peer) -> Self {
         Self {
             peer,
-            tls,
             ending: Notify::new(),
             active: Cell::new(0),
             last_request: Cell::new(None),
@@ -84,7 +83,7 @@ impl Exchange {
         source: &mut impl BodySource,
     ) -> Answer {
         let _active = connection.begin_request(head.received);
-        let forwarded = match forwarded_peer(&connection.tls, &connection.peer, headers) {
+        let forwarded = match forwarded_peer(&self.tls.load(), &connection.peer, headers) {
             Ok(forwarded) => forwarded,
             Err(error) => return self.refuse(error_reply(&error), source).await,
         };

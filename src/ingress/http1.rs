@@ -99,7 +99,7 @@ async fn answer(exchange: &Exchange, request: &HttpRequest, payload: Payload) ->
     if !answer.body_is_finished {
         connection.ending.notify_one();
     }
-    to_response(answer, *exchange.api.draining.borrow())
+    to_response(answer, exchange.api.draining.has_begun())
 }
 
 /// The body's length as the head declares it; `None` if it is chunked.

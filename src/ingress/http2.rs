@@ -2,8 +2,10 @@
 //! (RUSTSEC-2026-0258) and neither caps streams nor says goodbye. See the ADR on HTTP/2.
 
 use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -11,8 +13,7 @@ use h2::server::{Connection as H2Connection, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use super::body::{BodySource, Broken};
 use super::exchange::{Answer, Connection, Exchange};
@@ -53,7 +54,7 @@ pub(super) async fn serve(
     let Ok(Ok(h2)) = timeout(REQUEST_HEAD_TIMEOUT, builder.handshake(stream)).await else {
         return;
     };
-    let activity = Rc::new(Activity::default());
+    let activity = Rc::new(Activity::new());
     accept_requests(h2, &exchange, &connection, &activity).await;
 }
 
@@ -63,56 +64,91 @@ async fn accept_requests(
     connection: &Rc<Connection>,
     activity: &Rc<Activity>,
 ) {
-    let mut draining = exchange.api.draining.clone();
-    let mut is_closing = false;
+    // Made once: a request arms no timer and takes no lock here.
+    let mut draining = pin!(exchange.api.draining.clone().begun());
+    let mut idle = pin!(activity.quiet_for(KEEP_ALIVE));
     loop {
         tokio::select! {
             accepted = h2.accept() => match accepted {
                 Some(Ok((request, respond))) => {
-                    let exchange = Rc::clone(exchange);
-                    let connection = Rc::clone(connection);
-                    let active = ActiveStream::start(activity);
-                    tokio::task::spawn_local(async move {
-                        answer(&exchange, &connection, request, respond).await;
-                        drop(active);
-                    });
+                    start(exchange, connection, activity, request, respond);
                 }
                 Some(Err(_)) | None => return,
             },
-            _ = draining.wait_for(|draining| *draining), if !is_closing => {
-                is_closing = true;
-                h2.graceful_shutdown();
-            }
-            () = tokio::time::sleep(WRITE_STALL_TIMEOUT), if is_closing && !activity.is_busy() => return,
-            () = activity.idle_for_too_long(), if !is_closing => {
-                is_closing = true;
-                h2.graceful_shutdown();
-            }
+            () = &mut draining => break,
+            () = &mut idle => break,
+        }
+    }
+    h2.graceful_shutdown();
+    activity.touch();
+    loop {
+        tokio::select! {
+            accepted = h2.accept() => match accepted {
+                // Sent before the client read our goodbye.
+                Some(Ok((request, respond))) => {
+                    start(exchange, connection, activity, request, respond);
+                }
+                Some(Err(_)) | None => return,
+            },
+            () = activity.quiet_for(WRITE_STALL_TIMEOUT) => return,
         }
     }
 }
 
-/// How many streams of a connection are active, to tell when it is idle.
-#[derive(Default)]
+/// Starts answering a request, unless as many are under way as a connection may have. The library
+/// counts a stream that was reset as gone, although its request may still be worked on.
+fn start(
+    exchange: &Rc<Exchange>,
+    connection: &Rc<Connection>,
+    activity: &Rc<Activity>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    if activity.streams.get() >= H2_STREAMS_MAX as usize {
+        respond.send_reset(Reason::REFUSED_STREAM);
+        return;
+    }
+    let exchange = Rc::clone(exchange);
+    let connection = Rc::clone(connection);
+    let active = ActiveStream::start(activity);
+    tokio::task::spawn_local(async move {
+        answer(&exchange, &connection, request, respond).await;
+        drop(active);
+    });
+}
+
+/// How many streams of a connection are active, and since when there is none.
 struct Activity {
     streams: Cell<usize>,
-    ended: Notify,
+    quiet_since: Cell<Instant>,
 }
 
 impl Activity {
-    fn is_busy(&self) -> bool {
-        self.streams.get() > 0
+    fn new() -> Self {
+        Self {
+            streams: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+        }
     }
 
-    /// Waits until there has been no active stream for the time of an idle connection.
-    async fn idle_for_too_long(&self) {
+    /// Lets the quiet time begin anew.
+    fn touch(&self) {
+        self.quiet_since.set(Instant::now());
+    }
+
+    /// Waits until there has been no active stream for `limit`.
+    async fn quiet_for(&self, limit: Duration) {
         loop {
-            let ended = self.ended.notified();
-            if self.streams.get() > 0 {
-                ended.await;
-            } else if timeout(KEEP_ALIVE, ended).await.is_err() && self.streams.get() == 0 {
+            let now = Instant::now();
+            let since = match self.streams.get() {
+                0 => self.quiet_since.get(),
+                _ => now,
+            };
+            let due = since + limit;
+            if due <= now {
                 return;
             }
+            sleep_until(due.into()).await;
         }
     }
 }
@@ -129,7 +165,7 @@ impl ActiveStream {
 impl Drop for ActiveStream {
     fn drop(&mut self) {
         self.0.streams.set(self.0.streams.get() - 1);
-        self.0.ended.notify_one();
+        self.0.touch();
     }
 }
 
@@ -152,9 +188,13 @@ async fn answer(
         stream: body,
         empty_frames: 0,
     };
-    let answer = exchange
-        .answer(connection, head, &parts.headers, &mut body)
-        .await;
+    let answer = tokio::select! {
+        biased;
+        answer = exchange.answer(connection, head, &parts.headers, &mut body) => answer,
+        // The client has reset the stream: nobody waits for the answer. A change that has begun goes
+        // on in a task of its own.
+        _ = poll_fn(|context| respond.poll_reset(context)) => return,
+    };
     let is_head = parts.method == Method::HEAD;
     // Where the client is still sending, h2 tells it to stop once the answer is out and all handles
     // of the stream are gone. A reset by hand would overtake the answer.
@@ -232,7 +272,7 @@ async fn send_bytes(stream: &mut SendStream<Bytes>, bytes: Bytes) {
 async fn send_paced(stream: &mut SendStream<Bytes>, mut bytes: Bytes, is_last: bool) -> bool {
     while !bytes.is_empty() {
         stream.reserve_capacity(bytes.len());
-        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+        let capacity = poll_fn(|context| stream.poll_capacity(context)).await;
         let Some(Ok(capacity)) = capacity else {
             return false;
         };
@@ -250,7 +290,7 @@ async fn send_stream(stream: &mut SendStream<Bytes>, mut body: StreamBody) {
     loop {
         let chunk = tokio::select! {
             chunk = body.next() => chunk,
-            _ = std::future::poll_fn(|context| stream.poll_reset(context)) => return,
+            _ = poll_fn(|context| stream.poll_reset(context)) => return,
         };
         match chunk {
             Some(chunk) => {

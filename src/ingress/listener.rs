@@ -63,9 +63,9 @@ pub(super) fn server(
         .listen("kes", listener, move || WorkerFactory {
             exchange: Exchange {
                 api: api.clone(),
+                tls: tls.clone(),
                 memory: memory.clone(),
             },
-            tls: tls.clone(),
         })?
         .run();
     Ok(server)
@@ -74,7 +74,6 @@ pub(super) fn server(
 /// Makes the service of one worker thread.
 struct WorkerFactory {
     exchange: Exchange,
-    tls: Published<TlsState>,
 }
 
 /// One worker thread's service: a TCP connection in, nothing out.
@@ -84,7 +83,6 @@ struct Worker {
 
 struct WorkerShared {
     exchange: Rc<Exchange>,
-    tls: Published<TlsState>,
     http1: http1::Connections,
 }
 
@@ -101,15 +99,10 @@ impl ServiceFactory<TcpStream> for WorkerFactory {
     fn new_service(&self, (): ()) -> Self::Future {
         let http1 = http1::Connections::new(self.exchange.clone());
         let exchange = Rc::new(self.exchange.clone());
-        let tls = self.tls.clone();
         Box::pin(async move {
             let http1 = http1.await?;
             Ok(Worker {
-                shared: Rc::new(WorkerShared {
-                    exchange,
-                    tls,
-                    http1,
-                }),
+                shared: Rc::new(WorkerShared { exchange, http1 }),
             })
         })
     }
@@ -136,14 +129,14 @@ impl Service<TcpStream> for Worker {
 async fn serve_connection(shared: Rc<WorkerShared>, stream: TcpStream) {
     configure(&stream);
     let address = stream.peer_addr().ok();
-    let tls = shared.tls.load_full();
+    let tls = shared.exchange.tls.load_full();
     let Some(stream) = handshake(&tls, stream, address).await else {
         return;
     };
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
     let is_http2 = session.alpn_protocol() == Some(b"h2");
-    let connection = Rc::new(Connection::new(peer(address, certificates), tls));
+    let connection = Rc::new(Connection::new(peer(address, certificates)));
     let stream = IdentifiedStream::new(stream, Rc::clone(&connection), !is_http2);
     if is_http2 {
         http2::serve(Rc::clone(&shared.exchange), connection, stream).await;

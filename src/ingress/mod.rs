@@ -15,5 +15,7 @@ pub mod listener;
 pub(crate) mod messages;
 mod proxy;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 mod verifier;

@@ -51,6 +51,12 @@ pub enum StoreError {
         /// What happened.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A bound is reached. Nothing was done; the caller may try again.
+    #[error("{store}: too many operations under way")]
+    Overloaded {
+        /// Short name of the store.
+        store: &'static str,
+    },
     /// The store answered, but not with what was asked for.
     #[error("{store}: {source}")]
     Failed {

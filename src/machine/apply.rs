@@ -417,3 +417,6 @@ fn check_roots(roots: &[RootEpoch]) -> Result<(), Rejection> {
         false => Err(Rejection::WrongEpoch),
     }
 }
+
+#[cfg(test)]
+mod tests;

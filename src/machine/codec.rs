@@ -92,3 +92,6 @@ pub(super) fn check_length(bytes: usize, limit: usize) -> Result<(), CodecError>
         false => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -217,3 +217,6 @@ fn read_record<R: Read>(
     let value = input.bytes(value_bytes)?;
     state.load(&id, &value).map_err(ImageError::Record)
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,8 @@ pub mod command;
 pub mod image;
 pub mod outcome;
 pub mod record;
+#[cfg(test)]
+mod samples;
 pub mod state;
 
 pub use command::{Command, Op, Proposal, RequestId, RestoreId};

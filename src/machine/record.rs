@@ -273,3 +273,46 @@ impl RecordId {
         fits.then(|| Self::new(kind, name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_a_kind_and_a_name() {
+        let id = RecordId::new(RecordKind::Key, "my-key");
+        assert_eq!(id.to_bytes(), b"\x04my-key");
+        assert_eq!(RecordId::new(RecordKind::Header, "").to_bytes(), [1]);
+        for bytes in [
+            b"".as_slice(),
+            b"\x00a",
+            b"\x06a",
+            b"\x01a",
+            b"\x04",
+            b"\x04-",
+            b"\x04a b",
+            b"\x04\xff",
+        ] {
+            assert_eq!(RecordId::parse(bytes), None, "{bytes:?}");
+        }
+        assert_eq!(RecordId::parse(&[4; 300]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn ids_sort_as_their_bytes(
+            a in (0..5_usize, "[a-b]{1,3}"),
+            b in (0..5_usize, "[a-b]{1,3}"),
+        ) {
+            let id = |(kind, name): (usize, String)| match RecordKind::ALL[kind] {
+                RecordKind::Header => RecordId::new(RecordKind::Header, ""),
+                kind => RecordId::new(kind, &name),
+            };
+            let (a, b) = (id(a), id(b));
+            prop_assert_eq!(a.cmp(&b), a.to_bytes().cmp(&b.to_bytes()));
+            prop_assert_eq!(RecordId::parse(&a.to_bytes()), Some(a));
+        }
+    }
+}

@@ -309,3 +309,6 @@ fn records_of<T: Record>(map: &Map<T>) -> impl Iterator<Item = (RecordId, Vec<u8
 fn encoded<T: Serialize>(record: &T) -> Vec<u8> {
     codec::encode(record).expect("what is in a state was encoded or decoded before")
 }
+
+#[cfg(test)]
+mod tests;

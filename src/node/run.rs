@@ -7,11 +7,12 @@ use std::time::Duration;
 use actix::dev::{MessageResponse, ToEnvelope};
 use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::error::NodeError;
 use super::prepare::{Prepared, PreparedTls, bind};
-use crate::api::{self, Api, RouteTable};
+use crate::api::{self, Api, DrainSignal, RouteTable};
+use crate::audit::AuditSink;
 use crate::audit::actor::{AuditActor, AuditSettings};
 use crate::authz::actor::AuthzActor;
 use crate::authz::messages::ReplacePolicies;
@@ -58,8 +59,9 @@ pub struct Node {
     gateway_actor: Addr<GatewayActor>,
     cache_actor: Addr<KeyCacheActor>,
     ingress: Addr<IngressActor>,
-    draining: watch::Sender<bool>,
-    deaths: mpsc::Receiver<&'static str>,
+    draining: DrainSignal,
+    deaths: watch::Receiver<Option<&'static str>>,
+    audit: AuditSink,
 }
 
 impl Node {
@@ -77,7 +79,7 @@ impl Node {
         let listener = bind(address)?;
         let address = local_address(&listener)?;
         prepared.create_predefined_keys().await?;
-        let (death_sender, deaths) = mpsc::channel(16);
+        let (death_sender, deaths) = watch::channel(None);
         let watch = |actor| death_watch(actor, &death_sender);
 
         telemetry
@@ -99,12 +101,12 @@ impl Node {
         let cache_actor =
             KeyCacheActor::new(cache.clone(), prepared.expiry, watch("cache")).start();
         let routes = Published::new(prepared.routes);
-        let (draining, draining_seen) = watch::channel(false);
+        let (draining, draining_seen) = api::drain_signal();
         let api = Api::new(api::Context {
             authorizer,
             cache,
             gateway: gateway.clone(),
-            audit,
+            audit: audit.clone(),
             error_log: telemetry.error_log.clone(),
             metrics,
             routes: routes.clone(),
@@ -137,6 +139,7 @@ impl Node {
             ingress,
             draining,
             deaths,
+            audit,
         })
     }
 
@@ -165,23 +168,24 @@ impl Node {
             tls,
             ..
         } = prepared;
-        tell(&self.gateway_actor, "gateway", |reply| ReplaceStore {
-            store,
-            reply,
-        })
-        .await?;
-        tell(&self.cache_actor, "cache", |reply| ReplaceExpiry {
-            expiry,
-            reply,
-        })
-        .await?;
-        tell(&self.authz, "authorization", |reply| ReplacePolicies {
-            policies,
-            reply,
-        })
-        .await?;
+        // All are told before the first answer is waited for: none keeps its old setting because
+        // another is slow.
+        let replies = [
+            tell(&self.gateway_actor, "gateway", |reply| ReplaceStore {
+                store,
+                reply,
+            }),
+            tell(&self.cache_actor, "cache", |reply| ReplaceExpiry {
+                expiry,
+                reply,
+            }),
+            tell(&self.authz, "authorization", |reply| ReplacePolicies {
+                policies,
+                reply,
+            }),
+            tell(&self.ingress, "ingress", |reply| ReplaceTls { tls, reply }),
+        ];
         self.routes.publish(prepared.routes);
-        tell(&self.ingress, "ingress", |reply| ReplaceTls { tls, reply }).await?;
         self.telemetry
             .error_log
             .configure(prepared.error_severity, prepared.format);
@@ -189,6 +193,9 @@ impl Node {
             .configure(prepared.audit_severity, prepared.format);
         for warning in &prepared.warnings {
             tracing::warn!("{warning}");
+        }
+        for reply in replies {
+            reply?.arrived().await?;
         }
         Ok(())
     }
@@ -202,37 +209,58 @@ impl Node {
         tell(&self.ingress, "ingress", |reply| ReplaceTls {
             tls: prepared.0,
             reply,
-        })
+        })?
+        .arrived()
         .await
     }
 
     /// Waits until an actor dies, and names it. Its node must stop then.
-    pub async fn actor_died(&mut self) -> &'static str {
+    pub async fn actor_died(&self) -> &'static str {
+        let mut deaths = self.deaths.clone();
         // The actors hold senders: the channel ends only with all of them.
-        self.deaths.recv().await.unwrap_or("last")
+        let died = deaths.wait_for(Option::is_some).await;
+        died.ok().and_then(|died| *died).unwrap_or("last")
     }
 
     /// Takes the node down: no new connections, active requests get their time, then the store is
     /// closed and the logs are written out.
     pub async fn shut_down(self) {
-        let _ = self.draining.send(true);
+        self.draining.begin();
         let (reply, drained) = oneshot::channel();
         if self.ingress.try_send(Drain { reply }).is_ok() {
             let limit = SHUTDOWN_GRACE + Duration::from_secs(1);
             let _ = tokio::time::timeout(limit, drained).await;
         }
+        // Changes that are under way finish without their clients, and leave their records.
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.audit.drained()).await;
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.gateway.close()).await;
         self.telemetry.audit_console.flush(SHUTDOWN_GRACE);
         self.telemetry.error_log.flush(SHUTDOWN_GRACE);
     }
 }
 
-/// Sends a message that carries its own reply, and waits for the reply.
-async fn tell<A, M>(
+/// An answer that an actor owes.
+struct Reply {
+    actor: &'static str,
+    replied: oneshot::Receiver<()>,
+}
+
+impl Reply {
+    /// Waits for it.
+    async fn arrived(self) -> Result<(), NodeError> {
+        match tokio::time::timeout(ACTOR_REPLY_TIMEOUT, self.replied).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(NodeError::ActorUnresponsive(self.actor)),
+        }
+    }
+}
+
+/// Sends a message that carries its own reply.
+fn tell<A, M>(
     actor: &Addr<A>,
     name: &'static str,
     message: impl FnOnce(oneshot::Sender<()>) -> M,
-) -> Result<(), NodeError>
+) -> Result<Reply, NodeError>
 where
     A: Actor<Context = Context<A>> + Handler<M>,
     A::Context: ToEnvelope<A, M>,
@@ -243,17 +271,17 @@ where
     actor
         .try_send(message(reply))
         .map_err(|_| NodeError::ActorUnresponsive(name))?;
-    match tokio::time::timeout(ACTOR_REPLY_TIMEOUT, replied).await {
-        Ok(Ok(())) => Ok(()),
-        _ => Err(NodeError::ActorUnresponsive(name)),
-    }
+    Ok(Reply {
+        actor: name,
+        replied,
+    })
 }
 
-fn death_watch(actor: &'static str, deaths: &mpsc::Sender<&'static str>) -> DeathWatch {
+fn death_watch(actor: &'static str, deaths: &watch::Sender<Option<&'static str>>) -> DeathWatch {
     let deaths = deaths.clone();
     DeathWatch::new(actor, move |actor| {
-        // Full or closed: the node is going down already.
-        let _ = deaths.try_send(actor);
+        // The first death is the one to name: others follow from it.
+        deaths.send_if_modified(|died| died.replace(actor).is_none());
     })
 }
 

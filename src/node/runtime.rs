@@ -32,5 +32,9 @@ pub fn run_system<T>(main: impl Future<Output = T>) -> Result<T, NodeError> {
         Some(runtime) => runtime,
         None => unreachable!("the runtime is asked for once"),
     });
-    Ok(system.block_on(main))
+    let outcome = system.block_on(main);
+    // The process ends now. Dropping the runtime would wait for file operations, which on a volume
+    // that hangs is for ever.
+    std::mem::forget(system);
+    Ok(outcome)
 }

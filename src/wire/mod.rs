@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows of HTTP, of keys or of policies; a type of this module says what is on the wire.
 
+pub mod cluster;
 pub mod error;
 pub mod go_json;
 pub mod identity;

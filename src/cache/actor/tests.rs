@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{Addr, System};
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::base::clock::Timestamp;
@@ -197,11 +198,39 @@ fn other_times_begin_with_an_empty_cache_and_new_timers() {
         running.load_all().await;
         running.pass(60).await;
         running.replace_expiry(seconds(50, 0, 0)).await;
+        running.pass(0).await;
         assert_eq!(running.cache.len(), 0);
         running.load_all().await;
         running.pass(45).await;
         assert_eq!(running.cache.len(), 2, "the old timer is gone");
         running.pass(5).await;
+        assert_eq!(running.cache.len(), 0);
+    });
+}
+
+/// However long it takes to wipe the keys: a reload waits for the answer, and so do other actors.
+#[test]
+fn new_times_are_acknowledged_before_the_keys_are_wiped() {
+    run(async {
+        // No timer: while the other thread is waited for, the clock would run to it.
+        let running = start(0, 0, 0).await;
+        running.load_all().await;
+        // Whoever wipes has to wait for a reader of the map.
+        let (began, has_begun) = oneshot::channel();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let cache = running.cache.clone();
+        let reader = std::thread::spawn(move || {
+            let _ = cache.with_flights_held(|| {
+                let _ = began.send(());
+                finished.recv()
+            });
+        });
+        has_begun.await.expect("a reader");
+        running.replace_expiry(seconds(0, 0, 0)).await;
+        assert_eq!(running.cache.len(), 2, "not wiped yet");
+        drop(finish);
+        reader.join().expect("a reader that ends");
+        running.pass(0).await;
         assert_eq!(running.cache.len(), 0);
     });
 }

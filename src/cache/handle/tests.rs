@@ -249,7 +249,11 @@ async fn loads_are_bounded() {
         }
     }
     let refused = cache.load(name("key")).await.err().expect("refused");
-    assert_eq!(refused.to_string(), "kes: too many keys are being loaded");
+    assert_eq!(refused.to_string(), "kes: too many operations under way");
+    let LoadError::Store(error) = refused else {
+        panic!("{refused}");
+    };
+    assert!(matches!(*error, StoreError::Overloaded { .. }));
     assert_eq!(store.calls(Operation::Get), 0);
     cache.flights().end("other", 0);
     let load = start_load(&store, &cache, "key").await;

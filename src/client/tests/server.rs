@@ -19,27 +19,27 @@ use crate::crypto::certificate::{self, CertificateRequest};
 
 /// One request as it arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     /// Method and target.
-    pub(super) line: String,
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) line: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
     /// Of the certificate that the client presented.
-    pub(super) identity: Identity,
+    pub(crate) identity: Identity,
 }
 
 /// Answers a request, of which it is told how many came before.
 type Answers = dyn Fn(usize, &Request) -> Vec<u8> + Send + Sync;
 
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
-    pub(super) certificate: CertificateDer<'static>,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: CertificateDer<'static>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     /// Answers every request with what `answers` returns, and then closes the connection.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         answers: impl Fn(usize, &Request) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         let (certificate, config) = tls_config();
@@ -62,16 +62,16 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://{}{path}", self.address)
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("no panic").clone()
     }
 
     /// Method and target of every request so far.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.requests()
             .into_iter()
             .map(|request| request.line)
@@ -80,7 +80,7 @@ impl Server {
 }
 
 /// An answer of HTTP/1.1.
-pub(super) fn answer(status: u16, content_type: &str, body: &str) -> Vec<u8> {
+pub(crate) fn answer(status: u16, content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\
@@ -89,11 +89,11 @@ pub(super) fn answer(status: u16, content_type: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub(super) fn json(status: u16, body: &str) -> Vec<u8> {
+pub(crate) fn json(status: u16, body: &str) -> Vec<u8> {
     answer(status, "application/json", body)
 }
 
-pub(super) fn redirect(status: u16, location: &str) -> Vec<u8> {
+pub(crate) fn redirect(status: u16, location: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} X\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     )

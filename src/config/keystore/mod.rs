@@ -33,6 +33,8 @@ pub enum KeystoreConfig {
     Azure(AzureConfig),
     /// Entrust KeyControl.
     Entrust(EntrustConfig),
+    /// The cluster itself: there is a section `cluster` and none in `keystore`.
+    Cluster,
 }
 
 impl KeystoreConfig {
@@ -48,6 +50,7 @@ impl KeystoreConfig {
             Self::Aws(_) => "keystore.aws.secretsmanager",
             Self::Azure(_) => "keystore.azure.keyvault",
             Self::Entrust(_) => "keystore.entrust.keycontrol",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -65,7 +68,8 @@ impl KeystoreConfig {
             | Self::Gcp(_)
             | Self::Aws(_)
             | Self::Azure(_)
-            | Self::Entrust(_) => Err(ConfigError::KeystoreUnavailable {
+            | Self::Entrust(_)
+            | Self::Cluster => Err(ConfigError::KeystoreUnavailable {
                 section: self.section(),
             }),
         }

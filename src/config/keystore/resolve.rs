@@ -28,12 +28,12 @@ const AZURE: &str = "Azure keyvault";
 const ENTRUST: &str = "Entrust KeyControl";
 
 impl KeystoreFile {
-    /// The one keystore.
+    /// The one keystore; `None` if there is no section.
     ///
     /// # Errors
     ///
     /// Section by section: whether it is the only one so far, then what it lacks.
-    pub(in crate::config) fn resolve(self) -> Result<KeystoreConfig, ConfigError> {
+    pub(in crate::config) fn resolve(self) -> Result<Option<KeystoreConfig>, ConfigError> {
         let mut chosen = None;
         choose(&mut chosen, self.fs, resolve_fs)?;
         choose(&mut chosen, self.encrypted_fs, resolve_encrypted_fs)?;
@@ -44,7 +44,7 @@ impl KeystoreFile {
         choose(&mut chosen, self.aws, resolve_aws)?;
         choose(&mut chosen, self.azure, resolve_azure)?;
         choose(&mut chosen, self.entrust, resolve_entrust)?;
-        chosen.ok_or(ConfigError::NoKeystore)
+        Ok(chosen)
     }
 }
 

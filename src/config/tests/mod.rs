@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod cluster;
 mod keystores;
 
 const HEAD: &str = "version: v1\nadmin:\n  identity: root\ntls:\n  key: k\n  cert: c\n";
@@ -23,6 +24,7 @@ fn environment(name: &str) -> Option<String> {
         "AUTH" => "bar",
         "NESTED" => " ${ID} ",
         "PASSWORD" => "geheim",
+        "NODE3" => "node3:7374",
         _ => return None,
     };
     Some(value.to_owned())

@@ -1,9 +1,11 @@
 //! Tests of directories of keys: crash left-overs, foreign files, permissions.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
+use super::stale::TEMPORARY_AGE_MAX;
 use super::*;
 
 fn directory() -> (TempDir, Directory) {
@@ -43,7 +45,7 @@ fn an_existing_key_stays_as_it_is() {
         let again = directory.create("key", b"second");
         assert!(matches!(again, Err(StoreError::Exists)));
     }
-    let in_place = directory.create_in_place(&directory.path.join("key"), b"third");
+    let in_place = directory.create_in_place("key", b"third");
     assert!(matches!(in_place, Err(StoreError::Exists)));
     assert_eq!(directory.get("key").expect("a key").expose(), b"first");
     assert_eq!(files(&directory), 1);
@@ -52,16 +54,13 @@ fn an_existing_key_stays_as_it_is() {
 #[test]
 fn a_key_can_be_created_without_hard_links() {
     let (_root, directory) = directory();
-    let target = directory.path.join("key");
-    directory
-        .create_in_place(&target, b"value")
-        .expect("created");
+    directory.create_in_place("key", b"value").expect("created");
     assert_eq!(directory.get("key").expect("a key").expose(), b"value");
     for errno in [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS] {
-        assert!(is_link_unsupported(&errno.into()));
+        assert!(is_link_unsupported(errno));
     }
     for errno in [Errno::MFILE, Errno::NOSPC, Errno::EXIST, Errno::IO] {
-        assert!(!is_link_unsupported(&errno.into()));
+        assert!(!is_link_unsupported(errno));
     }
 }
 
@@ -74,10 +73,10 @@ fn clean_up_removes_only_the_file_that_was_created() {
     let other = directory.path.join("other");
     std::fs::write(&other, b"other").expect("a file");
     std::fs::rename(&other, &path).expect("renamed");
-    remove_if_same(&path, &ours);
+    directory.remove_if_same("key", &ours);
     assert_eq!(std::fs::read(&path).expect("still there"), b"other");
     let theirs = File::open(&path).expect("a file");
-    remove_if_same(&path, &theirs);
+    directory.remove_if_same("key", &theirs);
     assert!(!path.exists());
 }
 
@@ -147,7 +146,7 @@ fn what_is_not_a_file_is_an_error_and_not_an_absent_key() {
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &pipe,
-        rustix::fs::FileType::Fifo,
+        FileType::Fifo,
         Mode::from_raw_mode(0o600),
         0,
     )
@@ -195,6 +194,224 @@ fn nothing_is_absent_while_the_directory_is() {
     std::fs::rename(&aside, &directory.path).expect("renamed");
     assert_eq!(directory.get("key").expect("a key").expose(), b"value");
     directory.status().expect("up");
+}
+
+/// Moves the directory away and makes an empty one in its place, as an unmounted volume leaves one.
+fn replace(root: &TempDir, directory: &Directory) -> PathBuf {
+    let aside = root.path().join("aside");
+    std::fs::rename(&directory.path, &aside).expect("renamed");
+    std::fs::create_dir(&directory.path).expect("a directory");
+    aside
+}
+
+#[test]
+fn another_directory_in_its_place_is_not_an_empty_store() {
+    let (root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    let aside = replace(&root, &directory);
+    for _ in 0..2 {
+        assert!(is_unreachable(directory.get("none")));
+        assert!(is_unreachable(directory.get("key")));
+        assert!(is_unreachable(directory.delete("none")));
+        assert!(is_unreachable(directory.delete("key")));
+        assert!(is_unreachable(directory.create("new", b"x")));
+        assert!(is_unreachable(directory.create("key", b"x")));
+        assert!(is_unreachable(directory.list("", None, 1)));
+        let error = directory.status().expect_err("unreachable").to_string();
+        assert!(error.ends_with("is its volume mounted?"), "{error}");
+        assert_eq!(std::fs::read(aside.join("key")).expect("kept"), b"value");
+        assert!(!aside.join("new").exists());
+        // The second time, with a key of that name in it.
+        if !directory.path.join("key").exists() {
+            assert_eq!(files(&directory), 0);
+            std::fs::write(directory.path.join("key"), b"other").expect("a file");
+        }
+    }
+    assert_eq!(files(&directory), 1);
+    let reopened = Directory::open(&directory.path, "fs").expect("a store");
+    assert_eq!(reopened.get("key").expect("a key").expose(), b"other");
+    std::fs::remove_dir_all(&directory.path).expect("removed");
+    std::fs::rename(&aside, &directory.path).expect("renamed");
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+    assert!(is_unreachable(reopened.status()));
+}
+
+#[test]
+fn a_directory_replaced_during_an_operation_gives_no_answer() {
+    let (root, directory) = directory();
+    let mut aside = PathBuf::new();
+    let absent = directory.checked(|| {
+        aside = replace(&root, &directory);
+        directory.read("none")
+    });
+    assert!(is_unreachable(absent));
+    std::fs::remove_dir(&directory.path).expect("still empty");
+    std::fs::rename(&aside, &directory.path).expect("renamed");
+    let created = directory.checked(|| {
+        replace(&root, &directory);
+        directory.link_new("key", b"value")
+    });
+    assert!(is_unreachable(created));
+    assert_eq!(files(&directory), 0, "nothing is written elsewhere");
+    assert_eq!(std::fs::read(aside.join("key")).expect("a key"), b"value");
+}
+
+/// From now on no sync of the directory succeeds: its descriptor is one that cannot be synced.
+fn break_syncs(directory: &mut Directory) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(&directory.path, flags, Mode::empty());
+    directory.opened = File::from(opened.expect("a directory"));
+}
+
+/// A second link of the file `key`, as it has one until it is durable.
+fn mark(directory: &Directory) -> PathBuf {
+    let temporary = directory.temporary_name().expect("a name");
+    let temporary = directory.path.join(temporary);
+    std::fs::hard_link(directory.path.join("key"), &temporary).expect("linked");
+    temporary
+}
+
+#[test]
+fn a_reader_syncs_what_may_not_be_durable_and_nothing_else() {
+    let (_root, directory) = directory();
+    directory.create("key", b"value").expect("created");
+    assert_eq!(directory.syncs.completed(), 1);
+    let get = || directory.get("key").expect("a key").expose().to_vec();
+    assert_eq!(get(), b"value");
+    assert!(matches!(directory.get("none"), Err(StoreError::NotFound)));
+    assert_eq!(directory.syncs.completed(), 1, "reads are not synced");
+    // Its creator has linked it and does not have an answer yet.
+    let temporary = mark(&directory);
+    assert_eq!(get(), b"value");
+    assert_eq!(directory.syncs.completed(), 2);
+    std::fs::remove_file(temporary).expect("removed");
+    assert_eq!(get(), b"value");
+    assert_eq!(directory.syncs.completed(), 2);
+    // A delete is under way.
+    directory.deletes.fetch_add(1, Ordering::SeqCst);
+    assert!(matches!(directory.get("none"), Err(StoreError::NotFound)));
+    assert_eq!(directory.syncs.completed(), 3);
+    assert_eq!(get(), b"value");
+    assert_eq!(directory.syncs.completed(), 3, "others do not wait for it");
+}
+
+#[test]
+fn what_a_second_create_or_delete_is_told_is_durable() {
+    let (_root, directory) = directory();
+    std::fs::write(directory.path.join("key"), b"value").expect("a file");
+    let created = directory.create("key", b"other");
+    assert!(matches!(created, Err(StoreError::Exists)));
+    assert_eq!(directory.syncs.completed(), 1);
+    let created = directory.create_in_place("key", b"other");
+    assert!(matches!(created, Err(StoreError::Exists)));
+    assert_eq!(directory.syncs.completed(), 2);
+    let deleted = directory.delete("none");
+    assert!(matches!(deleted, Err(StoreError::NotFound)));
+    assert_eq!(directory.syncs.completed(), 3);
+}
+
+#[test]
+fn nothing_is_answered_that_cannot_be_made_durable() {
+    type Operation = fn(&Directory) -> Result<(), StoreError>;
+    let operations: [(&str, Operation); 5] = [
+        ("a reader of a new key", |it| {
+            mark(it);
+            it.get("key").map(drop)
+        }),
+        ("a second creator", |it| it.create("key", b"x")),
+        ("a second deleter", |it| it.delete("none")),
+        ("a creator without hard links", |it| {
+            it.create_in_place("new", b"x")
+        }),
+        ("a reader of a deleted key", |it| {
+            it.deletes.fetch_add(1, Ordering::SeqCst);
+            it.get("none").map(drop)
+        }),
+    ];
+    for (who, operation) in operations {
+        let (_root, mut directory) = directory();
+        directory.create("key", b"value").expect("created");
+        break_syncs(&mut directory);
+        assert_eq!(
+            directory.get("key").expect("a key").expose(),
+            b"value",
+            "{who}"
+        );
+        assert!(is_unreachable(operation(&directory)), "{who}");
+        assert!(is_unreachable(directory.get("key")), "{who}");
+    }
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_answered_until_the_store_is_opened_again() {
+    let (_root, mut directory) = directory();
+    directory.create("old", b"value").expect("created");
+    break_syncs(&mut directory);
+    let error = directory.create("key", b"value").expect_err("not durable");
+    assert!(matches!(error, StoreError::Unreachable { .. }));
+    assert!(error.to_string().contains("failed to sync directory"));
+    // Whole, and marked as not durable.
+    let path = directory.path.join("key");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"value");
+    assert_eq!(std::fs::metadata(&path).expect("a file").nlink(), 2);
+    // The next one would succeed, and say nothing about what the failed one lost.
+    directory.opened = File::open(&directory.path).expect("a directory");
+    for name in ["key", "old", "none"] {
+        assert!(is_unreachable(directory.get(name)), "{name}");
+        assert!(is_unreachable(directory.create(name, b"x")), "{name}");
+        assert!(is_unreachable(directory.delete(name)), "{name}");
+    }
+    assert!(is_unreachable(directory.list("", None, 1)));
+    assert!(is_unreachable(directory.status()));
+    assert_eq!(files(&directory), 3, "nothing was changed meanwhile");
+    let reopened = Directory::open(&directory.path, "fs").expect("a store");
+    assert_eq!(names(&reopened), ["key", "old"]);
+    assert_eq!(reopened.get("key").expect("a key").expose(), b"value");
+    assert_eq!(reopened.syncs.completed(), 1, "it is still marked");
+}
+
+#[test]
+fn a_failed_delete_is_not_told_as_done() {
+    let (_root, mut directory) = directory();
+    directory.create("key", b"value").expect("created");
+    break_syncs(&mut directory);
+    assert!(is_unreachable(directory.delete("key")));
+    assert!(is_unreachable(directory.get("key")), "not certainly absent");
+    assert_eq!(directory.deletes.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn without_syncs_there_are_reads_but_no_changes() {
+    let (_root, mut directory) = directory();
+    directory.create("key", b"value").expect("created");
+    mark(&directory);
+    break_syncs(&mut directory);
+    directory.is_syncable = false;
+    for refused in [directory.create("new", b"x"), directory.delete("key")] {
+        let error = refused.expect_err("refused").to_string();
+        assert!(error.ends_with("no change is durable"), "{error}");
+    }
+    assert_eq!(directory.get("key").expect("a key").expose(), b"value");
+    assert_eq!(files(&directory), 2, "nothing was written");
+}
+
+#[test]
+fn a_key_that_is_created_without_hard_links_is_not_read_half_written() {
+    let (_root, directory) = directory();
+    let alone = directory.in_place.write().expect("not poisoned");
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| directory.get("key"));
+        let path = directory.path.join("key");
+        std::fs::write(&path, b"val").expect("a file");
+        for _ in 0..1000 {
+            std::thread::yield_now();
+        }
+        assert!(!reader.is_finished());
+        std::fs::write(&path, b"value").expect("a file");
+        drop(alone);
+        let read = reader.join().expect("no panic");
+        assert_eq!(read.expect("a key").expose(), b"value");
+    });
 }
 
 #[test]
