@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::harness::http::{Connection, Dial, Request};
+use crate::harness::lone::lone_cluster;
 use crate::harness::server::{Run, Server, recorded_config};
 use crate::harness::wait::pace;
 use crate::transcripts::strings;
@@ -115,20 +116,30 @@ async fn verify(server: &Server, acked: &Acked, pattern: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn acknowledged_keys_survive_kill_9_in_20_rounds() {
+    survive_kill_9(&Run::new(), recorded_config("http.yml")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn acknowledged_keys_of_a_cluster_of_one_survive_kill_9_in_20_rounds() {
     let run = Run::new();
-    let config = recorded_config("http.yml");
+    let config = lone_cluster(&run);
+    survive_kill_9(&run, &config).await;
+}
+
+/// Kills a server on `config` again and again, and looks for what it had acknowledged.
+async fn survive_kill_9(run: &Arc<Run>, config: &str) {
     let mut all = Acked::new();
-    let mut server = Server::with_config(&run, "server.yml", config);
+    let mut server = Server::with_config(run, "server.yml", config);
     for round in 0..ROUNDS {
         // Early, late and in between, but not at the same place twice.
         let kill_at = 20 + (round * 97) % 240;
         let acked = create_until_killed(&mut server, round, kill_at).await;
-        server = Server::with_config(&run, "server.yml", config);
+        server = Server::with_config(run, "server.yml", config);
         verify(&server, &acked, &format!("r{round}-*")).await;
         all.extend(acked);
     }
     server.kill();
-    let server = Server::with_config(&run, "server.yml", config);
+    let server = Server::with_config(run, "server.yml", config);
     verify(&server, &all, "r*").await;
     eprintln!("{} acknowledged keys in {ROUNDS} rounds", all.len());
 }

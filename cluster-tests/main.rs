@@ -19,6 +19,7 @@ mod http_proxy;
 mod identity;
 mod lifecycle;
 mod logs;
+mod lone_cluster;
 mod patience;
 mod quickstart;
 mod race;

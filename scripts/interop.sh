@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Runs a client suite on the official Go SDK (a folder with a Go program) against a server of ours.
-# Usage: scripts/interop.sh FOLDER [KES]     FOLDER: the suite; KES: the binary, default target/debug/kes
+# Usage: scripts/interop.sh FOLDER [KES [STORE]]
+#   FOLDER: the suite; KES: the binary, default target/debug/kes; STORE: fs (default), or cluster: one node
 # More arguments for the suite come from the variable INTEROP_ARGS.
 set -euo pipefail
 suite=$(cd "$1" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$0")/../target}
 kes=$(realpath "${2:-$target/debug/kes}")
 [ -x "$kes" ] || kes=$(realpath "$target/debug/kes")
+
+store=${3:-fs}
 
 work=$(mktemp -d)
 server=
@@ -40,10 +43,28 @@ policy:
 log:
   error: on
   audit: on
-keystore:
-  fs:
-    path: keys
 EOF
+case $store in
+fs)
+    printf 'keystore:\n  fs:\n    path: keys\n' >> config.yml
+    ;;
+cluster)
+    "$kes" cluster root-key new --out root.key >/dev/null
+    cat >> config.yml <<EOF
+cluster:
+  name: node1
+  path: data
+  root_key:
+    file: root.key
+  members:
+    node1: 127.0.0.1:7374
+EOF
+    ;;
+*)
+    echo "no such store: $store" >&2
+    exit 2
+    ;;
+esac
 "$kes" server --config config.yml >server.out 2>server.err &
 server=$!
 for _ in $(seq 100); do

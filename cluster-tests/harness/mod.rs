@@ -4,6 +4,7 @@ pub(crate) mod certs;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod load;
+pub(crate) mod lone;
 pub(crate) mod pty;
 pub(crate) mod server;
 mod standin;

@@ -13,7 +13,7 @@ use crate::authz::Authorizer;
 use crate::base::identity::Identity;
 use crate::base::snapshot::Published;
 use crate::cache::KeyCache;
-use crate::gateway::Gateway;
+use crate::gateway::{ClusterAdmin, Gateway};
 use crate::telemetry::error_log::ErrorLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::Uptime;
@@ -30,6 +30,8 @@ pub struct Context {
     pub cache: KeyCache,
     /// The keystore.
     pub gateway: Gateway,
+    /// The cluster that this node is part of.
+    pub cluster: Option<ClusterAdmin>,
     /// Where audit records go.
     pub audit: AuditSink,
     /// Where failures go.

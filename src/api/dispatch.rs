@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::reply::Reply;
 use super::respond::{error_reply, malformed_target, no_target, redirect, route_not_found};
 use super::route::{Access, Operation, ROUTES, Route, RouteMatch, RouteSettings, find};
-use super::{identity, key, log, policy, status};
+use super::{cluster, identity, key, log, policy, status};
 use crate::base::identity::Identity;
 use crate::base::limits::{METHOD_BYTES_MAX, PATH_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use crate::telemetry::metrics::Metrics;
@@ -110,6 +110,9 @@ impl Api {
             }
         };
         let route = &ROUTES[index];
+        if !self.has_route(route) {
+            return Admission::Answer(route_not_found());
+        }
         let mut admitted = Admitted {
             route,
             settings: self.routes.load().settings(index),
@@ -127,6 +130,11 @@ impl Api {
         }
     }
 
+    /// Whether this node has the route at all.
+    pub(super) fn has_route(&self, route: &Route) -> bool {
+        route.access != Access::ClusterAdmin || self.cluster.is_some()
+    }
+
     fn check(&self, admitted: &mut Admitted<'_>) -> Result<(), ApiError> {
         let (method, expected) = (admitted.method, admitted.route.method);
         if method != expected && !(method == "POST" && expected == "PUT") {
@@ -139,6 +147,14 @@ impl Api {
             Access::Public => {}
             Access::Identified => admitted.identity = admitted.peer.identity_or_unknown(),
             Access::Authorized => self.authorize(admitted)?,
+            Access::ClusterAdmin => {
+                self.authorize(admitted)?;
+                // No policy can allow this.
+                if !self.authorizer.policies().is_admin(&admitted.identity) {
+                    log_denied(admitted, "the client is not the admin");
+                    return Err(ApiError::NotAllowed);
+                }
+            }
         }
         Ok(())
     }
@@ -237,6 +253,8 @@ impl Api {
             Operation::DescribeSelf => identity::describe_self(self, request),
             Operation::ErrorLog => log::errors(self),
             Operation::AuditLog => log::audit(self),
+            Operation::ClusterStatus => cluster::status(self).await,
+            Operation::RotateRootKey => cluster::rotate_root_key(self).await,
         }
     }
 }

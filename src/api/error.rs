@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::LoadError;
+use crate::gateway::RotationError;
 use crate::keystore::StoreError;
 
 /// What was being done when a keystore failed; the texts of the answers differ by it.
@@ -95,6 +96,8 @@ pub enum ApiError {
     TimedOut,
     /// The body did not arrive in time.
     BodyTimedOut,
+    /// The root key was not rotated.
+    RootKeyNotRotated(Arc<RotationError>),
     /// The metrics cannot be written.
     MetricsFailed,
 }
@@ -117,11 +120,18 @@ impl ApiError {
                 Some("the operating system's random numbers or a cipher failed".to_owned())
             }
             Self::InvalidBody | Self::InvalidImportBody => Some("invalid request body".to_owned()),
+            Self::RootKeyNotRotated(error) => Some(error.to_string()),
             Self::MetricsFailed => Some("the metrics cannot be encoded".to_owned()),
             Self::Overloaded => Some("overloaded: a queue is full".to_owned()),
             Self::TimedOut => Some("the time of the route is over".to_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<RotationError> for ApiError {
+    fn from(error: RotationError) -> Self {
+        Self::RootKeyNotRotated(Arc::new(error))
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::error::{ApiError, AuthenticationError, Verb};
 use super::reply::{Reply, ReplyBody};
+use crate::gateway::RotationError;
 use crate::keystore::StoreError;
 use crate::wire;
 
@@ -131,6 +132,7 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::CreateFailed => fixed(500, "failed to create key"),
         ApiError::Store(verb, error) => store_error(*verb, error),
         ApiError::CorruptKey(_) => fixed(502, "failed to read key"),
+        ApiError::RootKeyNotRotated(error) => rotation_error(error),
         ApiError::NotReachable => fixed(504, "key store is not reachable"),
         ApiError::NotAvailable => fixed(502, "key store is unavailable"),
         ApiError::Draining => fixed(503, "server is shutting down"),
@@ -145,6 +147,12 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
     let message = match (error, verb) {
         (StoreError::Exists, _) => return (400, Cow::Borrowed("key already exists")),
         (StoreError::NotFound, _) => return (404, Cow::Borrowed("key does not exist")),
+        (StoreError::Unavailable { .. }, _) => {
+            return (
+                503,
+                Cow::Borrowed("the cluster cannot answer at the moment"),
+            );
+        }
         (StoreError::NotAuthentic, _) => {
             let message = "decryption failed: ciphertext is not authentic";
             return (400, Cow::Borrowed(message));
@@ -157,6 +165,16 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
         (_, Verb::List) => "failed to list keys",
     };
     (502, Cow::Borrowed(message))
+}
+
+/// Whoever rotates is the admin, who may know what is in the way.
+fn rotation_error(error: &RotationError) -> (u16, Cow<'static, str>) {
+    let status = match error {
+        RotationError::NothingNew(_) | RotationError::Busy => 409,
+        RotationError::Propose(_) | RotationError::Unfinished => 503,
+        RotationError::Seal(_) => 500,
+    };
+    (status, error.to_string().into())
 }
 
 fn invalid_name(what: &str, name: &str) -> Cow<'static, str> {

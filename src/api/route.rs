@@ -31,6 +31,8 @@ pub(super) enum Operation {
     DescribeSelf,
     ErrorLog,
     AuditLog,
+    ClusterStatus,
+    RotateRootKey,
 }
 
 /// Who may call a route.
@@ -42,6 +44,8 @@ pub(super) enum Access {
     Identified,
     /// Whom the policies allow.
     Authorized,
+    /// The admin, on a node that is part of a cluster; elsewhere there is no such route.
+    ClusterAdmin,
 }
 
 /// One row of the table.
@@ -94,8 +98,23 @@ const fn server_route(
     }
 }
 
+/// The routes of a cluster.
+const fn cluster_route(
+    operation: Operation,
+    method: &'static str,
+    path: &'static str,
+    timeout_s: u64,
+) -> Route {
+    Route {
+        access: Access::ClusterAdmin,
+        timeout: Duration::from_secs(timeout_s),
+        counted: false,
+        ..route(operation, method, path, 0)
+    }
+}
+
 /// All routes; the ones that are called most stand first.
-pub(super) static ROUTES: [Route; 22] = [
+pub(super) static ROUTES: [Route; 24] = [
     route(
         Operation::Decrypt,
         "PUT",
@@ -154,6 +173,13 @@ pub(super) static ROUTES: [Route; 22] = [
     },
     server_route(Operation::ErrorLog, "/v1/log/error", 0, false),
     server_route(Operation::AuditLog, "/v1/log/audit", 0, false),
+    cluster_route(Operation::ClusterStatus, "GET", "/v1/cluster/status", 15),
+    cluster_route(
+        Operation::RotateRootKey,
+        "POST",
+        "/v1/cluster/root-key/rotate",
+        30 * 60,
+    ),
 ];
 
 /// What the configuration changes about a route.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::context::Api;
-use super::error::ApiError;
+use super::error::{ApiError, Verb};
 use super::reply::Reply;
 use crate::base::version::{COMMIT, VERSION};
 use crate::keystore::StoreError;
@@ -34,6 +34,7 @@ pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
             Err(match error {
                 StoreError::Unreachable { .. } => ApiError::NotReachable,
                 StoreError::Overloaded { .. } => ApiError::Overloaded,
+                error @ StoreError::Unavailable { .. } => ApiError::store(Verb::Read, error),
                 _ => ApiError::NotAvailable,
             })
         }
@@ -75,6 +76,7 @@ pub(super) fn routes(api: &Api) -> Reply {
     let table = api.routes.load();
     let routes: Vec<ApiRoute> = table
         .iter()
+        .filter(|(route, _)| api.has_route(route))
         .map(|(route, settings)| ApiRoute {
             method: route.method.to_owned(),
             path: route.path.to_owned(),

@@ -150,3 +150,65 @@ pub const LOG_REMOVE_BATCH: usize = 256;
 
 /// Largest description (log position and membership) of a snapshot file.
 pub const SNAPSHOT_META_BYTES_MAX: usize = 1 << 20;
+
+/// Log entries after which a snapshot is made, and by which a follower may be behind before it gets
+/// one.
+pub const SNAPSHOT_LOG_ENTRIES: u64 = 5_000;
+
+/// Log entries that stay when a snapshot replaces the others: a follower that is a little behind
+/// needs no snapshot then.
+pub const SNAPSHOT_LOG_KEPT: u64 = 1_000;
+
+/// Time to send a snapshot to another node.
+pub const SNAPSHOT_SEND_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Proposals in one entry of the log.
+pub const BATCH_PROPOSALS_MAX: usize = 128;
+
+/// Bytes of the proposals in one entry of the log, unless a single one has more.
+pub const BATCH_BYTES_MAX: usize = 48 << 10;
+
+/// Entries of proposals on their way at a time. One: whatever arrives meanwhile is the next.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 1;
+
+/// Proposals that wait for their entry.
+pub const PROPOSALS_WAITING_MAX: usize = 8 << 10;
+
+/// Callers that wait for one round of questions to the cluster.
+pub const ROUND_WAITERS_MAX: usize = 16 << 10;
+
+/// Time for a change to be committed, through however many leaders.
+pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for the proof that nothing was missed.
+pub const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time for a leader to prove that it leads.
+pub const READ_INDEX_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest pause before a leader is looked for again; shorter if the view of the cluster changes.
+pub const FORWARD_RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Pause between two looks for the founders of a cluster.
+pub const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(500);
+
+/// Time for another node to say who it is.
+pub const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for a change of the membership, including what a new member has to catch up with.
+pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How often, at the least, the view of the cluster is brought up to date.
+pub const VIEW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time for each step of ending a node's part of the cluster.
+pub const RAFT_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Log entries of one message.
+pub const APPEND_ENTRIES_MAX: u64 = 4096;
+
+/// Records that a rotation of the root key seals at a time.
+pub const RESEAL_BATCH: usize = 64;
+
+/// How often a rotation of the root key looks for what was created meanwhile.
+pub const RESEAL_ROUNDS_MAX: usize = 16;

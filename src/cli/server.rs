@@ -328,7 +328,7 @@ struct Banner {
 
 impl Banner {
     fn fill(&mut self, prepared: &Prepared) {
-        self.store = prepared.store.describe().to_string();
+        self.store = prepared.store_description().to_string();
         self.admin.clone_from(&prepared.admin);
         self.error_severity = Some(prepared.error_severity);
         self.audit_severity = Some(prepared.audit_severity);

@@ -4,10 +4,18 @@
 //! that disconnects interrupt one. The actor replaces the store and asks for its status.
 
 pub(crate) mod actor;
+mod cluster_admin;
 mod handle;
 pub(crate) mod messages;
 mod predefined;
+mod raft_keystore;
+mod root_rotation;
+mod seals;
 
+pub use cluster_admin::{ClusterAdmin, Health, Overview};
 pub(crate) use handle::Current;
 pub use handle::{Gateway, StoreStatus};
 pub use predefined::{EnsureKeyCause, EnsureKeysError, ensure_keys};
+pub use raft_keystore::RaftKeyStore;
+pub use root_rotation::{Rotation, RotationError};
+pub use seals::{SealError, Seals};

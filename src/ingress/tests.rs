@@ -64,6 +64,7 @@ impl Served {
             authorizer,
             cache: KeyCache::new(gateway.clone()),
             gateway,
+            cluster: None,
             audit: AuditActor::start_with(
                 console.clone(),
                 AuditSettings::new(),

@@ -224,7 +224,7 @@ mod tests {
     async fn keeps_the_contract() {
         let root = tempfile::tempdir().expect("a directory");
         let count = std::sync::atomic::AtomicUsize::new(0);
-        contract::check(|| {
+        contract::check(contract::LARGE, || {
             let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let path = root.path().join(format!("a/b-{number}"));
             Arc::new(FsStore::open(&path).expect("a store"))

@@ -108,7 +108,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn keeps_the_contract() {
-        contract::check(|| Arc::new(MemoryStore::new())).await;
+        contract::check(contract::LARGE, || Arc::new(MemoryStore::new())).await;
     }
 
     #[tokio::test]

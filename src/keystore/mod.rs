@@ -57,6 +57,15 @@ pub enum StoreError {
         /// Short name of the store.
         store: &'static str,
     },
+    /// The store cannot answer at the moment, and will again: neither that something is there nor
+    /// that it is not can be known.
+    #[error("{store}: {source}")]
+    Unavailable {
+        /// Short name of the store.
+        store: &'static str,
+        /// What happened.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The store answered, but not with what was asked for.
     #[error("{store}: {source}")]
     Failed {

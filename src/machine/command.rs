@@ -32,6 +32,37 @@ pub struct Proposal {
     pub op: Op,
 }
 
+impl Proposal {
+    /// About how many bytes it takes encoded: enough to tell when a batch is full.
+    pub fn size_hint(&self) -> usize {
+        const FIXED: usize = 128;
+        FIXED
+            + match &self.op {
+                Op::CreateKey { name, record } | Op::RestoreKey { name, record, .. } => {
+                    let sealed = record.versions.iter().map(|version| version.sealed.len());
+                    name.len() + record.created_by.len() + sealed.sum::<usize>()
+                }
+                Op::PutPolicy { name, policy } | Op::RestorePolicy { name, policy, .. } => {
+                    let patterns = policy.allow.iter().chain(&policy.deny);
+                    name.len() + patterns.map(|pattern| pattern.len() + 4).sum::<usize>()
+                }
+                Op::Reseal { name, sealed, .. } => name.len() + sealed.len(),
+                Op::Reserve { name, reservation } => name.len() + reservation.sealed.len(),
+                Op::BeginRestore { roots, .. } => roots.len() * 48,
+                Op::Found { .. }
+                | Op::DeleteKey { .. }
+                | Op::DeletePolicy { .. }
+                | Op::AssignIdentity { .. }
+                | Op::RestoreIdentity { .. }
+                | Op::DeleteIdentity { .. }
+                | Op::BeginRootRotation { .. }
+                | Op::EndRootRotation { .. }
+                | Op::Release { .. }
+                | Op::EndRestore { .. } => FIXED,
+            }
+    }
+}
+
 /// A change. Under each is when it is rejected, besides the rejections that any can meet: names and
 /// records that are not valid or too large, limits, and
 /// [`RestoreInProgress`](super::Rejection::RestoreInProgress) or

@@ -35,6 +35,9 @@ pub enum NodeError {
     /// The keystore cannot be opened.
     #[error("{0}")]
     OpenStore(String),
+    /// This node's part of the cluster cannot start, or not take over a new configuration.
+    #[error("cluster: {0}")]
+    Cluster(String),
     /// The keystore cannot be reached.
     #[error(transparent)]
     Store(#[from] StoreError),

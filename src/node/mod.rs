@@ -1,6 +1,7 @@
 //! Layer 10: wiring. Builds a node from its configuration in the order of the layers, reloads it,
 //! and takes it down.
 
+mod cluster;
 mod dev;
 mod error;
 mod hardening;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::cluster::PreparedCluster;
 use super::dev::Development;
 use super::error::NodeError;
 use super::store;
@@ -18,8 +19,8 @@ use crate::cache::Expiry;
 use crate::config::{self, Config};
 use crate::gateway::ensure_keys;
 use crate::ingress::tls::{ClientAuth, ProxySettings, TlsFiles, TlsState};
-use crate::keystore::KeyStore;
 use crate::keystore::memory::MemoryStore;
+use crate::keystore::{KeyStore, StoreDescription};
 use crate::telemetry::slog::{Format, Severity};
 
 /// A configuration that is ready to be taken over.
@@ -36,13 +37,21 @@ pub struct Prepared {
     pub format: Format,
     /// What the operator should know about the configuration.
     pub warnings: Vec<String>,
-    /// The keystore, open.
-    pub store: Arc<dyn KeyStore>,
+    /// Where keys are kept.
+    pub(super) store: PreparedStore,
     pub(super) tls: TlsState,
     pub(super) policies: PolicySet,
     pub(super) routes: RouteTable,
     pub(super) expiry: Expiry,
     pub(super) predefined_keys: Vec<String>,
+}
+
+/// Where the keys of a prepared configuration are.
+pub(super) enum PreparedStore {
+    /// In a store that is open.
+    Open(Arc<dyn KeyStore>),
+    /// In the cluster, which is opened once in the life of a node.
+    Cluster(PreparedCluster),
 }
 
 /// The part of a configuration that is taken over without a signal.
@@ -72,7 +81,10 @@ impl Prepared {
                 config::LogFormat::Text => Format::Text,
                 config::LogFormat::Json => Format::Json,
             },
-            store: store::open(&config.keystore)?,
+            store: match PreparedCluster::load(&config)? {
+                Some(cluster) => PreparedStore::Cluster(cluster),
+                None => PreparedStore::Open(store::open(&config.keystore)?),
+            },
             tls,
             policies,
             routes: RouteTable::new(&route_overrides(&config)),
@@ -101,7 +113,7 @@ impl Prepared {
             audit_severity: Severity::INFO,
             format: Format::Text,
             warnings: Vec::new(),
-            store: Arc::new(MemoryStore::new()),
+            store: PreparedStore::Open(Arc::new(MemoryStore::new())),
             tls: TlsState::development(vec![dev.certificate], dev.key)?,
             policies: PolicySet::new(admin, started_at, std::iter::empty())?,
             routes: RouteTable::new(&[]),
@@ -114,19 +126,30 @@ impl Prepared {
         })
     }
 
-    /// Creates the predefined keys that do not exist.
-    ///
-    /// # Errors
-    ///
-    /// [`NodeError::PredefinedKey`] with the first that failed.
-    pub(super) async fn create_predefined_keys(&self) -> Result<(), NodeError> {
-        let names: Vec<KeyName<'_>> = self
-            .predefined_keys
-            .iter()
-            .filter_map(|name| KeyName::parse(name))
-            .collect();
-        Ok(ensure_keys(&*self.store, &names, &self.admin).await?)
+    /// Kind and location of the keystore, for the banner.
+    pub fn store_description(&self) -> StoreDescription {
+        match &self.store {
+            PreparedStore::Open(store) => store.describe(),
+            PreparedStore::Cluster(cluster) => cluster.describe(),
+        }
     }
+}
+
+/// Creates those of the keys `names` that do not exist in `store`, as `admin`.
+///
+/// # Errors
+///
+/// [`NodeError::PredefinedKey`] with the first that failed.
+pub(super) async fn create_predefined_keys(
+    store: &dyn KeyStore,
+    names: &[String],
+    admin: &str,
+) -> Result<(), NodeError> {
+    let names: Vec<KeyName<'_>> = names
+        .iter()
+        .filter_map(|name| KeyName::parse(name))
+        .collect();
+    Ok(ensure_keys(store, &names, admin).await?)
 }
 
 impl PreparedTls {

@@ -9,8 +9,9 @@ use actix::{Actor, Addr, Context, Handler, Message};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
+use super::cluster::RunningCluster;
 use super::error::NodeError;
-use super::prepare::{Prepared, PreparedTls, bind};
+use super::prepare::{Prepared, PreparedStore, PreparedTls, bind, create_predefined_keys};
 use crate::api::{self, Api, DrainSignal, RouteTable};
 use crate::audit::AuditSink;
 use crate::audit::actor::{AuditActor, AuditSettings};
@@ -23,11 +24,12 @@ use crate::base::snapshot::Published;
 use crate::cache::KeyCache;
 use crate::cache::actor::KeyCacheActor;
 use crate::cache::messages::ReplaceExpiry;
-use crate::gateway::Gateway;
 use crate::gateway::actor::GatewayActor;
 use crate::gateway::messages::ReplaceStore;
+use crate::gateway::{Gateway, Seals};
 use crate::ingress::actor::IngressActor;
 use crate::ingress::messages::{Drain, ReplaceTls};
+use crate::keystore::KeyStore;
 use crate::telemetry::console::Console;
 use crate::telemetry::error_log::ErrorLog;
 use crate::telemetry::metrics::Metrics;
@@ -62,6 +64,7 @@ pub struct Node {
     draining: DrainSignal,
     deaths: watch::Receiver<Option<&'static str>>,
     audit: AuditSink,
+    cluster: Option<RunningCluster>,
 }
 
 impl Node {
@@ -78,9 +81,17 @@ impl Node {
     ) -> Result<Self, NodeError> {
         let listener = bind(address)?;
         let address = local_address(&listener)?;
-        prepared.create_predefined_keys().await?;
         let (death_sender, deaths) = watch::channel(None);
-        let watch = |actor| death_watch(actor, &death_sender);
+        let watch = move |actor| death_watch(actor, &death_sender);
+        let (store, cluster) = match prepared.store {
+            PreparedStore::Open(store) => (store, None),
+            PreparedStore::Cluster(cluster) => {
+                let cluster = RunningCluster::start(cluster, watch.clone()).await?;
+                (cluster.store(), Some(cluster))
+            }
+        };
+        let names = &prepared.predefined_keys;
+        create_predefined_keys(&*store, names, &prepared.admin).await?;
 
         telemetry
             .error_log
@@ -95,7 +106,7 @@ impl Node {
             watch("audit"),
         );
         let (authz, authorizer) = AuthzActor::start_with(prepared.policies, watch("authorization"));
-        let gateway = Gateway::new(prepared.store, Handle::current());
+        let gateway = Gateway::new(store, Handle::current());
         let gateway_actor = GatewayActor::new(gateway.clone(), watch("gateway")).start();
         let cache = KeyCache::new(gateway.clone());
         let cache_actor =
@@ -106,6 +117,7 @@ impl Node {
             authorizer,
             cache,
             gateway: gateway.clone(),
+            cluster: cluster.as_ref().map(RunningCluster::admin),
             audit: audit.clone(),
             error_log: telemetry.error_log.clone(),
             metrics,
@@ -140,6 +152,7 @@ impl Node {
             draining,
             deaths,
             audit,
+            cluster,
         })
     }
 
@@ -160,9 +173,13 @@ impl Node {
     ///
     /// [`NodeError`] if a predefined key cannot be created, or an actor does not respond.
     pub async fn reload(&self, prepared: Prepared) -> Result<(), NodeError> {
-        prepared.create_predefined_keys().await?;
+        let (store, seals) = self.next_store(prepared.store)?;
+        let names = &prepared.predefined_keys;
+        create_predefined_keys(&*store, names, &prepared.admin).await?;
+        if let (Some(cluster), Some(seals)) = (&self.cluster, &seals) {
+            cluster.use_seals(seals);
+        }
         let Prepared {
-            store,
             expiry,
             policies,
             tls,
@@ -200,6 +217,22 @@ impl Node {
         Ok(())
     }
 
+    /// The store to use after a reload, and the root keys if it is that of the cluster.
+    fn next_store(
+        &self,
+        prepared: PreparedStore,
+    ) -> Result<(Arc<dyn KeyStore>, Option<Seals>), NodeError> {
+        match (prepared, &self.cluster) {
+            (PreparedStore::Open(store), None) => Ok((store, None)),
+            (PreparedStore::Cluster(prepared), Some(cluster)) => {
+                Ok((cluster.store(), Some(cluster.next_seals(prepared)?)))
+            }
+            _ => Err(NodeError::Cluster(
+                "a node enters or leaves a cluster only when it is started: restart it".to_owned(),
+            )),
+        }
+    }
+
     /// Takes over new TLS settings.
     ///
     /// # Errors
@@ -234,6 +267,9 @@ impl Node {
         // Changes that are under way finish without their clients, and leave their records.
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.audit.drained()).await;
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, self.gateway.close()).await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await;
+        }
         self.telemetry.audit_console.flush(SHUTDOWN_GRACE);
         self.telemetry.error_log.flush(SHUTDOWN_GRACE);
     }

@@ -129,10 +129,11 @@ impl StorageHandle {
     pub async fn failed(&self) -> Arc<str> {
         let mut failed = self.disk.failed();
         let reason = failed.wait_for(Option::is_some).await;
-        match reason.as_deref() {
-            Ok(Some(reason)) => Arc::clone(reason),
+        let reason = reason.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
             // The sender lives as long as this handle.
-            _ => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -4,7 +4,6 @@
 //! can be tested without a process.
 
 pub(super) mod args;
-mod new_root_key;
 mod root_key;
 mod snapshot;
 mod status;

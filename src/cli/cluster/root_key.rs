@@ -5,7 +5,6 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::args::RootKeyNewArgs;
-use super::new_root_key::new_root_key;
 use super::{json_text, rows};
 use crate::base::secret::SecretString;
 use crate::cli::failure::{Failure, OrFailure};
@@ -13,11 +12,12 @@ use crate::cli::files;
 use crate::cli::identity::IdentityError;
 use crate::cli::output::{Output, Style};
 use crate::client::Client;
+use crate::crypto::at_rest::RootKey;
 
 /// Runs `kes cluster root-key new`.
 pub(super) fn create(args: &RootKeyNewArgs) -> Result<(), Failure> {
     let output = Output::detect_captured();
-    let key = new_root_key().map_err(IdentityError::from)?;
+    let key = RootKey::generate().map_err(IdentityError::from)?.to_text();
     let text = match &args.out {
         Some(path) => written(&output, path, &key)?,
         None => shown(&output, &key),

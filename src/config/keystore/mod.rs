@@ -61,15 +61,14 @@ impl KeystoreConfig {
     /// [`ConfigError::KeystoreUnavailable`] if it cannot.
     pub fn is_available(&self) -> Result<(), ConfigError> {
         match self {
-            Self::Fs(_) | Self::EncryptedFs(_) => Ok(()),
+            Self::Fs(_) | Self::EncryptedFs(_) | Self::Cluster => Ok(()),
             Self::Vault(_)
             | Self::Fortanix(_)
             | Self::KeySecure(_)
             | Self::Gcp(_)
             | Self::Aws(_)
             | Self::Azure(_)
-            | Self::Entrust(_)
-            | Self::Cluster => Err(ConfigError::KeystoreUnavailable {
+            | Self::Entrust(_) => Err(ConfigError::KeystoreUnavailable {
                 section: self.section(),
             }),
         }

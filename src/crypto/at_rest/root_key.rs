@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::base::base64::{self, IllegalBase64};
 use crate::base::secret::{Key256, SecretString};
 use crate::crypto::random::{self, RandomError};
 
@@ -25,8 +26,8 @@ pub enum RootKeyError {
     #[error("invalid root key: it must begin with '{PREFIX}'")]
     Prefix,
     /// What follows is not base64.
-    #[error("invalid root key: {0}")]
-    NotBase64(#[from] IllegalBase64),
+    #[error("invalid root key: illegal characters or length")]
+    NotBase64,
     /// Not as long as a root key.
     #[error("invalid root key: invalid length")]
     Length,
@@ -50,8 +51,8 @@ impl fmt::Display for RootKeyId {
 
 /// The root of a cluster's keys: 256 random bits. Wiped on drop.
 ///
-/// Its text form is `kes:root:v1:` and standard base64 of the key and the first four bytes of
-/// SHA-256("kes root key" ‖ key).
+/// Its text form is `kes:root:v1:` and base64url (RFC 4648, 5, without padding) of the key and the
+/// first four bytes of SHA-256("kes root key" ‖ key).
 #[derive(Clone)]
 pub struct RootKey(Key256);
 
@@ -80,7 +81,10 @@ impl RootKey {
             .trim()
             .strip_prefix(PREFIX)
             .ok_or(RootKeyError::Prefix)?;
-        let decoded = Zeroizing::new(base64::decode(encoded.as_bytes())?);
+        let decoded = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map(Zeroizing::new)
+            .map_err(|_| RootKeyError::NotBase64)?;
         if decoded.len() != KEY_BYTES + SUM_BYTES {
             return Err(RootKeyError::Length);
         }
@@ -99,7 +103,8 @@ impl RootKey {
         bytes[KEY_BYTES..].copy_from_slice(&checksum(&self.0));
         let mut text = String::with_capacity(PREFIX.len() + 48);
         text.push_str(PREFIX);
-        base64::encode_into(bytes.as_slice(), &mut text);
+        // Reserved at once: a text that grows leaves copies behind.
+        URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
         SecretString::new(text)
     }
 
@@ -157,25 +162,6 @@ impl Keyring {
             true => Err(RootKeyError::Missing),
             false => Ok(Self { keys }),
         }
-    }
-
-    /// Reads root keys, separated by line breaks or commas. Empty lines and what follows a `#` are
-    /// ignored.
-    ///
-    /// # Errors
-    ///
-    /// [`RootKeyError`], and the number of the line, from 1.
-    pub fn parse(text: &str) -> Result<Self, (usize, RootKeyError)> {
-        let mut keys = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default();
-            for part in line.split(',').map(str::trim) {
-                if !part.is_empty() {
-                    keys.push(RootKey::parse(part).map_err(|error| (index + 1, error))?);
-                }
-            }
-        }
-        Self::new(keys).map_err(|error| (1, error))
     }
 
     /// The preferred key.

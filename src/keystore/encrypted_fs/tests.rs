@@ -38,7 +38,7 @@ async fn keeps_the_contract() {
         Arc::new(store.expect("a store"))
     };
     let count = AtomicUsize::new(0);
-    contract::check(|| {
+    contract::check(contract::LARGE, || {
         let number = count.fetch_add(1, Ordering::Relaxed);
         open(&root.path().join(format!("keys-{number}")))
     })

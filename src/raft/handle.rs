@@ -1,0 +1,362 @@
+//! The replicated store as others see it: changes, proofs of absence, and what is known here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::actor::Proposer;
+use super::error::{ClusterError, ProposeError};
+use super::messages::Committed;
+use super::peers::Peers;
+use super::rounds::Rounds;
+use super::settings::Settings;
+use super::view::{ClusterView, Contact};
+use crate::base::limits::{
+    BARRIER_TIMEOUT, BATCH_PROPOSALS_MAX, FORWARD_RETRY_PAUSE, PROPOSE_TIMEOUT, READ_INDEX_TIMEOUT,
+};
+use crate::crypto::random;
+use crate::machine::{Command, Op, Outcome, Proposal, Rejection, RequestId, State};
+use crate::storage::StorageHandle;
+use crate::storage::{LogId, Member, NodeId, TypeConfig};
+
+pub(super) type Raft = openraft::Raft<TypeConfig>;
+
+/// A node's part of the cluster. Clones share it.
+#[derive(Clone)]
+pub struct RaftHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) raft: Raft,
+    pub(super) storage: StorageHandle,
+    pub(super) proposer: Proposer,
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) settings: Settings,
+    pub(super) view: watch::Receiver<Arc<ClusterView>>,
+    pub(super) contact: Arc<Contact>,
+    /// This node's proofs that it has applied all that was acknowledged anywhere.
+    pub(super) barriers: Rounds<()>,
+}
+
+/// Where a proposal goes.
+enum Leader {
+    Here,
+    There(NodeId, Member),
+    Nowhere,
+}
+
+impl RaftHandle {
+    /// The state as this node has applied it: for presence, and for what may be a little old.
+    pub fn state(&self) -> State {
+        self.shared.storage.applied().load().state.clone()
+    }
+
+    /// Runs `read` on the state as this node has applied it.
+    pub fn with_state<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.shared.storage.applied().load().state)
+    }
+
+    /// The cluster as this node sees it.
+    pub fn view(&self) -> Arc<ClusterView> {
+        Arc::clone(&self.shared.view.borrow())
+    }
+
+    /// Tells when the view changes.
+    pub fn watch_view(&self) -> watch::Receiver<Arc<ClusterView>> {
+        self.shared.view.clone()
+    }
+
+    /// What this node was told about itself.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// How long ago this node knew that it belongs to a quorum; `None`: never since its start.
+    pub fn contact_age(&self) -> Option<Duration> {
+        self.shared.contact.age()
+    }
+
+    /// Whether what this node has may be older than reads may be, so that each needs a barrier.
+    pub fn is_stale(&self) -> bool {
+        let age = self.contact_age();
+        age.is_none_or(|age| age > self.shared.settings.stale_reads_max)
+    }
+
+    /// Waits until this node has applied every change that was acknowledged before, on any node.
+    /// Afterwards what is not there does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError`] if that cannot be known, within [`BARRIER_TIMEOUT`].
+    pub async fn read_barrier(&self) -> Result<(), ClusterError> {
+        match tokio::time::timeout(BARRIER_TIMEOUT, self.shared.barriers.next()).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(self.shared.why_late()),
+        }
+    }
+
+    /// Makes a change, through whichever node leads, and waits until this node has applied it.
+    /// A change whose answer is lost on the way is repeated and happens once.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError::Rejected`] if the state does not allow it. [`ProposeError::Cluster`] if it is
+    /// not known what became of it.
+    pub async fn propose(&self, op: Op) -> Result<Outcome, ProposeError> {
+        let request_id = request_id()?;
+        self.propose_as(request_id, op).await
+    }
+
+    /// As [`Self::propose`], for a request that may have been made before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::propose`].
+    pub async fn propose_as(&self, request_id: RequestId, op: Op) -> Result<Outcome, ProposeError> {
+        let is_delete = matches!(
+            op,
+            Op::DeleteKey { .. } | Op::DeletePolicy { .. } | Op::DeleteIdentity { .. }
+        );
+        let proposals = vec![Proposal { request_id, op }];
+        let (mut outcomes, attempts) = self.propose_all(proposals).await?;
+        match outcomes.pop() {
+            // An earlier attempt, whose answer was lost, may have deleted it.
+            Some(Outcome::Rejected(Rejection::NotFound)) if is_delete && attempts > 1 => {
+                Ok(Outcome::Deleted)
+            }
+            Some(Outcome::Rejected(rejection)) => Err(ProposeError::Rejected(rejection)),
+            Some(outcome) => Ok(outcome),
+            None => Err(ProposeError::Garbled("an outcome is missing".to_owned())),
+        }
+    }
+
+    /// Makes several changes, each with an outcome of its own, rejections included.
+    ///
+    /// # Errors
+    ///
+    /// [`ProposeError::Cluster`] if it is not known what became of them.
+    pub async fn propose_batch(&self, ops: Vec<Op>) -> Result<Vec<Outcome>, ProposeError> {
+        let mut outcomes = Vec::with_capacity(ops.len());
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let proposals = ops
+                .by_ref()
+                .take(BATCH_PROPOSALS_MAX)
+                .map(|op| request_id().map(|request_id| Proposal { request_id, op }));
+            let proposals = proposals.collect::<Result<Vec<_>, _>>()?;
+            outcomes.extend(self.propose_all(proposals).await?.0);
+        }
+        Ok(outcomes)
+    }
+
+    /// Makes several changes, each with an outcome of its own. Also how often they were tried.
+    pub(super) async fn propose_all(
+        &self,
+        proposals: Vec<Proposal>,
+    ) -> Result<(Vec<Outcome>, usize), ProposeError> {
+        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        let command = Command { proposals };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.try_propose(&command, left).await {
+                Ok(committed) => {
+                    self.until_applied(committed.log_id.index, deadline).await?;
+                    return Ok((committed.outcomes, attempts));
+                }
+                Err(ProposeError::Cluster(error)) => error,
+                Err(other) => return Err(other),
+            };
+            if !is_worth_another_try(&error) || Instant::now() + FORWARD_RETRY_PAUSE > deadline {
+                return Err(error.into());
+            }
+            self.until_view_changes(FORWARD_RETRY_PAUSE).await;
+        }
+    }
+
+    async fn try_propose(
+        &self,
+        command: &Command,
+        timeout: Duration,
+    ) -> Result<Committed, ProposeError> {
+        match self.leader() {
+            Leader::Here => self.propose_here(command.proposals.clone(), timeout).await,
+            Leader::There(id, member) => {
+                let peers = &self.shared.peers;
+                peers.propose(id, &member, command, timeout).await
+            }
+            Leader::Nowhere => Err(self.shared.why_no_leader().into()),
+        }
+    }
+
+    /// Writes proposals if this node leads; for itself and for others. Never forwards.
+    pub(super) async fn propose_here(
+        &self,
+        proposals: Vec<Proposal>,
+        timeout: Duration,
+    ) -> Result<Committed, ProposeError> {
+        let replied = self.shared.proposer.propose(proposals)?;
+        match tokio::time::timeout(timeout, replied).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_dropped)) => {
+                Err(ClusterError::Stopped("it is shutting down".to_owned()).into())
+            }
+            Err(_elapsed) => Err(self.shared.why_late().into()),
+        }
+    }
+
+    async fn until_applied(&self, index: u64, deadline: Instant) -> Result<(), ClusterError> {
+        let applied = self.shared.storage.wait_applied(index);
+        match tokio::time::timeout_at(deadline.into(), applied).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ClusterError::Stopped(error.to_string())),
+            Err(_elapsed) => Err(ClusterError::TimedOut),
+        }
+    }
+
+    async fn until_view_changes(&self, at_most: Duration) {
+        let mut view = self.shared.view.clone();
+        view.mark_unchanged();
+        // Whether it changed or not: another try is due.
+        let _ = tokio::time::timeout(at_most, view.changed()).await;
+    }
+
+    fn leader(&self) -> Leader {
+        let view = self.view();
+        match &view.leader {
+            Some((id, _)) if *id == view.node_id => Leader::Here,
+            Some((id, member)) => Leader::There(*id, member.clone()),
+            None => Leader::Nowhere,
+        }
+    }
+}
+
+impl Shared {
+    /// What to say when an answer did not come in time.
+    fn why_late(&self) -> ClusterError {
+        let view = self.view.borrow();
+        let heard = self.contact.age();
+        let is_alone = heard.is_none_or(|age| age > self.settings.election_timeout_max());
+        match (&view.leader, is_alone) {
+            (None, _) => ClusterError::NoLeader,
+            (Some(_), true) => ClusterError::NoQuorum,
+            (Some(_), false) => ClusterError::TimedOut,
+        }
+    }
+
+    fn why_no_leader(&self) -> ClusterError {
+        let view = self.view.borrow();
+        match (&view.failure, view.is_member()) {
+            (Some(reason), _) => ClusterError::Stopped(reason.clone()),
+            (None, false) => ClusterError::NotMember,
+            (None, true) => ClusterError::NoLeader,
+        }
+    }
+}
+
+/// Whether the cluster may answer otherwise in a moment. A change that may have happened is tried
+/// again, too: its request id makes that harmless.
+fn is_worth_another_try(error: &ClusterError) -> bool {
+    match error {
+        ClusterError::NoLeader
+        | ClusterError::NotLeader
+        | ClusterError::LeaderUnreachable(_)
+        | ClusterError::NoQuorum
+        | ClusterError::TimedOut => true,
+        ClusterError::Overloaded
+        | ClusterError::NotMember
+        | ClusterError::Restoring
+        | ClusterError::Stopped(_) => false,
+    }
+}
+
+/// Draws the id of a new request.
+///
+/// # Errors
+///
+/// If the system has no random numbers.
+pub fn request_id() -> Result<RequestId, ProposeError> {
+    let bytes = random::array::<16>().map_err(|error| ClusterError::Stopped(error.to_string()))?;
+    Ok(RequestId::from_be_bytes(
+        *bytes.first_chunk().unwrap_or(&[0; 16]),
+    ))
+}
+
+/// Starts the rounds in which a leader proves that it leads: one heartbeat to a quorum each.
+pub(super) fn leadership_rounds(runtime: &Handle, raft: Raft) -> Rounds<Option<LogId>> {
+    Rounds::start(runtime, move || {
+        let raft = raft.clone();
+        async move {
+            match tokio::time::timeout(READ_INDEX_TIMEOUT, raft.get_read_log_id()).await {
+                Ok(Ok((read_log_id, _applied))) => Ok(read_log_id),
+                Ok(Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_)))) => {
+                    Err(ClusterError::NotLeader)
+                }
+                Ok(Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_)))) | Err(_) => {
+                    Err(ClusterError::NoQuorum)
+                }
+                Ok(Err(RaftError::Fatal(error))) => Err(ClusterError::Stopped(error.to_string())),
+            }
+        }
+    })
+}
+
+/// What a barrier needs.
+#[derive(Clone)]
+pub(super) struct BarrierParts {
+    pub(super) leadership: Rounds<Option<LogId>>,
+    pub(super) peers: Arc<dyn Peers>,
+    pub(super) view: watch::Receiver<Arc<ClusterView>>,
+    pub(super) storage: StorageHandle,
+}
+
+/// Starts the rounds of this node's read barriers.
+pub(super) fn barrier_rounds(runtime: &Handle, parts: BarrierParts) -> Rounds<()> {
+    Rounds::start(runtime, move || {
+        let parts = parts.clone();
+        async move { parts.pass().await }
+    })
+}
+
+impl BarrierParts {
+    async fn pass(&self) -> Result<(), ClusterError> {
+        let deadline = tokio::time::Instant::now() + BARRIER_TIMEOUT;
+        let read_index = loop {
+            let error = match self.read_index().await {
+                Ok(read_index) => break read_index,
+                Err(error) => error,
+            };
+            let pause = FORWARD_RETRY_PAUSE;
+            if !is_worth_another_try(&error) || tokio::time::Instant::now() + pause > deadline {
+                return Err(error);
+            }
+            let mut view = self.view.clone();
+            view.mark_unchanged();
+            let _ = tokio::time::timeout(pause, view.changed()).await;
+        };
+        let Some(log_id) = read_index else {
+            return Ok(());
+        };
+        let applied = self.storage.wait_applied(log_id.index);
+        match tokio::time::timeout_at(deadline, applied).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ClusterError::Stopped(error.to_string())),
+            Err(_elapsed) => Err(ClusterError::TimedOut),
+        }
+    }
+
+    async fn read_index(&self) -> Result<Option<LogId>, ClusterError> {
+        let view = Arc::clone(&self.view.borrow());
+        match &view.leader {
+            Some((id, _)) if *id == view.node_id => self.leadership.next().await,
+            Some((id, member)) => self.peers.read_index(*id, member, READ_INDEX_TIMEOUT).await,
+            None if view.is_member() => Err(ClusterError::NoLeader),
+            None => Err(ClusterError::NotMember),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Starts a node's part of the cluster, and ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::actor::RaftStoreActor;
+use super::alone::Alone;
+use super::bootstrap::{self, Waiting};
+use super::error::ProposeError;
+use super::handle::{BarrierParts, Raft, RaftHandle, Shared, barrier_rounds, leadership_rounds};
+use super::peers::Peers;
+use super::settings::{Settings, TimingError};
+use super::view::{ClusterView, Contact, Role};
+use crate::base::exit::DeathWatch;
+use crate::base::limits::{PROPOSE_TIMEOUT, RAFT_STOP_TIMEOUT, VIEW_INTERVAL};
+use crate::crypto::random::RandomError;
+use crate::machine::{Op, Rejection};
+use crate::storage::{Member, NodeId, OpenError, Storage, StorageHandle};
+
+/// A node's part of the cluster cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Storage(#[from] OpenError),
+    /// The settings cannot work.
+    #[error(transparent)]
+    Timing(#[from] TimingError),
+    /// Consensus does not start.
+    #[error("the cluster's consensus cannot start: {0}")]
+    Raft(String),
+    /// The settings want what this build cannot do.
+    #[error(
+        "a cluster of several nodes is not available in this build yet: let `cluster.members` name \
+         this node alone"
+    )]
+    SeveralNodes,
+}
+
+/// Makes the proposal that founds a cluster: draws its id and describes its root key.
+pub type Found = Arc<dyn Fn() -> Result<Op, RandomError> + Send + Sync>;
+
+/// A running part of the cluster.
+pub struct ClusterNode {
+    handle: RaftHandle,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl ClusterNode {
+    /// Starts consensus over an open data directory. `found` makes the first proposal of a cluster;
+    /// `watch` makes what tells that a part has ended, and the node must, too. Must run on an actix
+    /// system, whose background runtime is `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] names what is wrong.
+    pub async fn start(
+        storage: Storage,
+        settings: Settings,
+        runtime: &Handle,
+        found: Found,
+        watch: impl Fn(&'static str) -> DeathWatch + Send + 'static,
+    ) -> Result<Self, StartError> {
+        if settings
+            .founders
+            .iter()
+            .any(|(name, _)| *name != settings.name)
+        {
+            return Err(StartError::SeveralNodes);
+        }
+        let config = settings.openraft()?;
+        let Storage { log, state, handle } = storage;
+        let node_id = handle.node_id();
+        let raft = runtime
+            .spawn(async move { Raft::new(node_id, config, Alone, log, state).await })
+            .await
+            .map_err(|error| StartError::Raft(error.to_string()))?
+            .map_err(|error| StartError::Raft(error.to_string()))?;
+        let peers: Arc<dyn Peers> = Arc::new(Alone);
+        let contact = Arc::new(Contact::new());
+        let first_view = Arc::new(ClusterView::new(&raft.metrics().borrow()));
+        let (views, view) = watch::channel(first_view);
+        let followed = view.clone();
+        let leadership = leadership_rounds(runtime, raft.clone());
+        let barriers = barrier_rounds(
+            runtime,
+            BarrierParts {
+                leadership,
+                peers: Arc::clone(&peers),
+                view: view.clone(),
+                storage: handle.clone(),
+            },
+        );
+        let shared = Shared {
+            proposer: RaftStoreActor::start_with(raft.clone(), watch("cluster store")),
+            raft: raft.clone(),
+            storage: handle.clone(),
+            peers,
+            settings,
+            view,
+            contact: Arc::clone(&contact),
+            barriers,
+        };
+        let raft_handle = RaftHandle {
+            shared: Arc::new(shared),
+        };
+        let tasks = vec![
+            runtime.spawn(follow_metrics(raft, views, contact)),
+            runtime.spawn(async move {
+                let reason = until_failed(&handle, followed).await;
+                tracing::error!("the cluster's part of this node failed: {reason}");
+                drop(watch("cluster"));
+            }),
+            runtime.spawn(begin(raft_handle.clone(), found)),
+        ];
+        Ok(Self {
+            handle: raft_handle,
+            tasks,
+        })
+    }
+
+    /// Waits until the cluster has an id and a leader, for at most [`PROPOSE_TIMEOUT`]. A node that
+    /// needs nobody else has that at once, and then starts ready.
+    pub async fn until_founded(&self) {
+        let founded = async {
+            let mut view = self.handle.watch_view();
+            while self.handle.view().leader.is_none()
+                || self.handle.with_state(|state| state.cluster_id().is_none())
+            {
+                // Whether it changed or not: look again.
+                let _ = tokio::time::timeout(VIEW_INTERVAL, view.changed()).await;
+            }
+        };
+        // If it takes longer the node starts all the same, and says 503.
+        let _ = tokio::time::timeout(PROPOSE_TIMEOUT, founded).await;
+    }
+
+    /// What others hold.
+    pub fn handle(&self) -> &RaftHandle {
+        &self.handle
+    }
+
+    /// Ends this node's part: proposals under way are finished, then consensus stops and the
+    /// database is closed, each within [`RAFT_STOP_TIMEOUT`].
+    pub async fn stop(self) {
+        let shared = &self.handle.shared;
+        if within(shared.proposer.stop()).await.is_none() {
+            tracing::warn!("proposals are still under way: stopping without them");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        match within(shared.raft.shutdown()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(%error, "consensus ended badly"),
+            None => tracing::warn!("consensus does not end: stopping without it"),
+        }
+        match within(shared.storage.close()).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!("failed to close the cluster's storage: {error}"),
+            None => tracing::error!("the cluster's storage does not close: its disk hangs"),
+        }
+    }
+}
+
+async fn within<T>(step: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(RAFT_STOP_TIMEOUT, step).await.ok()
+}
+
+/// Publishes what openraft tells of itself, and notes when this node was part of a quorum.
+async fn follow_metrics(raft: Raft, views: watch::Sender<Arc<ClusterView>>, contact: Arc<Contact>) {
+    let mut metrics = raft.metrics();
+    loop {
+        let (view, acknowledged) = {
+            let metrics = metrics.borrow_and_update();
+            (ClusterView::new(&metrics), metrics.millis_since_quorum_ack)
+        };
+        if view.role == Role::Leader {
+            let is_only_voter = view.voters().count() == 1;
+            match acknowledged {
+                _ if is_only_voter => contact.note(Duration::ZERO),
+                Some(millis) => contact.note(Duration::from_millis(millis)),
+                None => {}
+            }
+        }
+        views.send_if_modified(|published| {
+            let is_news = **published != view;
+            if is_news {
+                *published = Arc::new(view);
+            }
+            is_news
+        });
+        // A time-out is a look at the clock; an error is the end of consensus.
+        if let Ok(Err(_ended)) = tokio::time::timeout(VIEW_INTERVAL, metrics.changed()).await {
+            return;
+        }
+    }
+}
+
+/// Waits until this node's part cannot go on, and says why.
+async fn until_failed(
+    storage: &StorageHandle,
+    mut view: watch::Receiver<Arc<ClusterView>>,
+) -> String {
+    let failed = async {
+        let failure = view.wait_for(|view| view.failure.is_some()).await;
+        let failure = failure.ok().and_then(|view| view.failure.clone());
+        match failure {
+            Some(failure) => failure,
+            // Whoever stops the node stops the publisher of the view, too.
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        reason = storage.failed() => reason.to_string(),
+        reason = failed => reason,
+    }
+}
+
+/// Makes this node part of a cluster, and the cluster one with an id.
+async fn begin(handle: RaftHandle, found: Found) {
+    let shared = &handle.shared;
+    let member = own_member(&shared.settings);
+    let own: (NodeId, &Member) = (shared.storage.node_id(), &member);
+    let tell = |waiting: &Waiting| tracing::warn!("{waiting}");
+    let (raft, settings) = (&shared.raft, &shared.settings);
+    if let Err(error) = bootstrap::until_member(raft, own, settings, &shared.peers, tell).await {
+        tracing::error!("{error}");
+        return;
+    }
+    if handle.view().voters().count() == 1 && !handle.view().is_leader() {
+        // Nobody else will: there is no reason to wait. A failure shows in the view.
+        let _ = raft.trigger().elect().await;
+    }
+    let mut view = handle.watch_view();
+    loop {
+        if handle.with_state(|state| state.cluster_id().is_some()) {
+            return;
+        }
+        if handle.view().is_leader() {
+            propose_founding(&handle, &found).await;
+        }
+        // Whether it changed or not: look again.
+        let _ = tokio::time::timeout(VIEW_INTERVAL, view.changed()).await;
+    }
+}
+
+async fn propose_founding(handle: &RaftHandle, found: &Found) {
+    let op = match found() {
+        Ok(op) => op,
+        Err(error) => return tracing::error!("the cluster cannot be founded: {error}"),
+    };
+    match handle.propose(op).await {
+        Ok(_) => tracing::info!("the cluster is founded"),
+        // Another leader was first.
+        Err(ProposeError::Rejected(Rejection::AlreadyFounded)) => {}
+        Err(error) => tracing::warn!(%error, "the cluster is not founded yet"),
+    }
+}
+
+fn own_member(settings: &Settings) -> Member {
+    Member {
+        name: settings.name.clone(),
+        cluster_address: settings.cluster_address.clone(),
+        api_address: settings.api_address.clone(),
+    }
+}
