@@ -30,16 +30,19 @@ impl Witness {
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
             let mut seen = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
+            loop {
                 let began = Instant::now();
                 seen.push(match dial.request(&request).await {
                     Ok(answer) if answer.status == 200 => Ok(began.elapsed()),
                     Ok(answer) => Err(format!("{} {}", answer.status, answer.text())),
                     Err(end) => Err(format!("{end} after {:?}", began.elapsed())),
                 });
+                // Not before the first: however soon it is stopped, it has seen something.
+                if stopped.load(Ordering::Relaxed) {
+                    return seen;
+                }
                 pace(Duration::from_millis(20)).await;
             }
-            seen
         });
         Self { stop, task }
     }
