@@ -15,6 +15,8 @@ mod figures;
 mod hooks;
 mod image_store;
 mod log_store;
+mod log_table;
+mod snapshot_file;
 mod state_store;
 mod table;
 mod tally;
@@ -37,8 +39,8 @@ pub use error::{DbError, OpenError};
 pub use figures::Figures;
 pub use hooks::{DiskFile, DiskHooks, RealDisk, Step};
 use image_store::ImageStore;
-pub use image_store::SnapshotFile;
 pub use log_store::{LogReader, LogStore};
+pub use snapshot_file::SnapshotFile;
 use state_store::AppliedWatch;
 pub use state_store::{Applied, SnapshotBuilder, StateStore};
 pub use types::{
@@ -72,7 +74,7 @@ impl Storage {
         let refused = |error: DbError| OpenError::of_content(path, &error);
         let loaded = state_store::load(db.tables()).map_err(refused)?;
         let applied = loaded.applied.last_applied;
-        let heads = log_store::load(db.tables(), applied, &witness);
+        let heads = log_table::load(db.tables(), applied, &witness);
         let heads = heads.map_err(refused)?;
         let images = ImageStore::open(db.dir(), Arc::clone(&hooks), applied, heads.purged)?;
         let images = Arc::new(images);

@@ -21,8 +21,9 @@ use super::db::Tables;
 use super::disk::{Disk, Failed, blocking};
 use super::error::{DbError, Subject};
 use super::hooks::Step;
-use super::image_store::{AdoptedSnapshot, ImageStore, SnapshotFile};
-use super::log_store::{encode, get, next_index, put};
+use super::image_store::{AdoptedSnapshot, ImageStore};
+use super::log_table::{encode, get, next_index, put};
+use super::snapshot_file::SnapshotFile;
 use super::table::{Batch, Table};
 use super::tally::Tally;
 use super::types::{
@@ -50,11 +51,11 @@ pub struct Applied {
 
 /// Where a stored state stands.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
-struct Position {
-    last_applied: Option<LogId>,
-    membership: StoredMembership,
+pub(super) struct Position {
+    pub(super) last_applied: Option<LogId>,
+    pub(super) membership: StoredMembership,
     /// The records: tells whether some are lost, or older than they should be.
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 /// Waits for entries to be applied.

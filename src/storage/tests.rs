@@ -2,6 +2,7 @@
 
 mod crash;
 mod failure;
+mod golden;
 mod raft;
 mod snapshots;
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::image_store::SnapshotFile;
+use super::snapshot_file::SnapshotFile;
 use crate::machine::{Command, Reply};
 
 /// Who a node is: drawn by its disk at first use, never 0, never used again (`storage::dir`).

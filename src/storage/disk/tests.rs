@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::super::dir::DataDir;
-use super::super::log_store::put;
+use super::super::log_table::put;
 use super::*;
 
 /// A disk whose fsyncs tell that they begin, and wait to be let through.
