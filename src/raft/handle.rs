@@ -60,6 +60,19 @@ impl RaftHandle {
         read(&self.shared.storage.applied().load().state)
     }
 
+    /// The state as this node has applied it, with its [`policies_revision`].
+    ///
+    /// [`policies_revision`]: crate::storage::Applied::policies_revision
+    pub fn state_of_policies(&self) -> (State, u64) {
+        let applied = self.shared.storage.applied().load();
+        (applied.state.clone(), applied.policies_revision)
+    }
+
+    /// Tells the revision of policies and identities when this node has applied a change of them.
+    pub fn watch_policies(&self) -> watch::Receiver<u64> {
+        self.shared.storage.watch_policies()
+    }
+
     /// The cluster as this node sees it.
     pub fn view(&self) -> Arc<ClusterView> {
         Arc::clone(&self.shared.view.borrow())

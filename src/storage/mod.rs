@@ -31,6 +31,8 @@ mod tests;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::base::snapshot::Published;
 use db::DurableDb;
 pub use dir::{DataDir, DirError};
@@ -87,6 +89,7 @@ impl Storage {
         let handle = StorageHandle {
             node_id,
             applied: state.published(),
+            policies: state.watch_policies(),
             watch: watch.clone(),
             disk: disk.clone(),
             images,
@@ -101,6 +104,7 @@ impl Storage {
 pub struct StorageHandle {
     node_id: NodeId,
     applied: Published<Applied>,
+    policies: watch::Receiver<u64>,
     watch: AppliedWatch,
     disk: Disk,
     images: Arc<ImageStore>,
@@ -115,6 +119,12 @@ impl StorageHandle {
     /// The applied state. It is published after it was written, before Raft answers.
     pub fn applied(&self) -> &Published<Applied> {
         &self.applied
+    }
+
+    /// Tells when [`Applied::policies_revision`] changed, which is published by then. Ends when Raft
+    /// is stopped.
+    pub fn watch_policies(&self) -> watch::Receiver<u64> {
+        self.policies.clone()
     }
 
     /// Returns when [`Self::applied`] has the entry at `index`. The caller sets a deadline.

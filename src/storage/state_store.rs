@@ -31,7 +31,7 @@ use super::types::{
 };
 use crate::base::limits::DB_BATCH_BYTES;
 use crate::base::snapshot::Published;
-use crate::machine::{Change, RecordId, Reply, State};
+use crate::machine::{Change, RecordId, RecordKind, Reply, State};
 
 const GENERATION: &[u8] = b"generation";
 
@@ -47,6 +47,10 @@ pub struct Applied {
     pub last_applied: Option<LogId>,
     /// The members as of that entry.
     pub membership: StoredMembership,
+    /// The index after the last entry that changed who may do what: a policy, an assignment, or
+    /// whether a restore hides them. Not stored: after a start or an installed snapshot everything
+    /// may have changed.
+    pub policies_revision: u64,
 }
 
 /// Where a stored state stands.
@@ -88,12 +92,18 @@ impl AppliedWatch {
 struct Publisher {
     published: Published<Applied>,
     next: Arc<watch::Sender<u64>>,
+    policies: Arc<watch::Sender<u64>>,
 }
 
 impl Publisher {
     fn publish(&self, applied: &Applied) {
         self.published.publish(applied.clone());
         self.next.send_replace(next_index(applied.last_applied));
+        // Nobody is woken for the many entries that are about keys.
+        self.policies.send_if_modified(|revision| {
+            let old = std::mem::replace(revision, applied.policies_revision);
+            old != applied.policies_revision
+        });
     }
 }
 
@@ -149,6 +159,7 @@ pub(super) fn load(tables: &Tables) -> Result<LoadedState, DbError> {
         state,
         last_applied: position.last_applied,
         membership: position.membership,
+        policies_revision: next_index(position.last_applied),
     };
     Ok(LoadedState {
         applied,
@@ -161,6 +172,7 @@ impl StateStore {
     pub(super) fn new(disk: Disk, images: Arc<ImageStore>, loaded: LoadedState) -> Self {
         let publisher = Publisher {
             next: Arc::new(watch::Sender::new(next_index(loaded.applied.last_applied))),
+            policies: Arc::new(watch::Sender::new(loaded.applied.policies_revision)),
             published: Published::new(loaded.applied),
         };
         Self {
@@ -191,6 +203,10 @@ impl StateStore {
             next: self.publisher.next.subscribe(),
             failed: self.disk.failed(),
         }
+    }
+
+    pub(super) fn watch_policies(&self) -> watch::Receiver<u64> {
+        self.publisher.policies.subscribe()
     }
 
     async fn apply_entries(&mut self, entries: Vec<Entry>) -> Result<Vec<Reply>, DbError> {
@@ -243,6 +259,7 @@ impl StateStore {
                 state,
                 last_applied: meta.last_log_id,
                 membership: meta.last_membership,
+                policies_revision: next_index(meta.last_log_id),
             };
             Ok((applied, adopted))
         })
@@ -380,7 +397,12 @@ impl StateWriter {
         match entry.payload {
             EntryPayload::Blank => Reply::default(),
             EntryPayload::Normal(command) => {
+                let was_hidden = applied.state.restoring().is_some();
                 let (outcomes, changes) = applied.state.apply(&command);
+                let is_hidden = applied.state.restoring().is_some();
+                if was_hidden != is_hidden || changes.iter().any(is_about_policies) {
+                    applied.policies_revision = next_index(applied.last_applied);
+                }
                 for Change { id, value } in changes {
                     self.bytes += id.name.len() + value.as_ref().map_or(0, Vec::len);
                     self.changes.insert(id, value);
@@ -414,6 +436,10 @@ impl StateWriter {
         put_position(&mut batch, &self.table, &self.applied, self.tally)?;
         self.table.apply(batch)
     }
+}
+
+fn is_about_policies(change: &Change) -> bool {
+    matches!(change.id.kind, RecordKind::Policy | RecordKind::Identity)
 }
 
 /// Whether `entries` follow each other, and `last`.

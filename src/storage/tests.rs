@@ -3,6 +3,7 @@
 mod crash;
 mod failure;
 mod golden;
+mod policies;
 mod raft;
 mod snapshots;
 

@@ -62,11 +62,14 @@ async fn an_installed_snapshot_replaces_everything_before_it() {
     build_snapshot(&mut follower).await;
     let received = send(&snapshot, &follower.handle);
     received.verify(&snapshot.meta).expect("whole");
+    let mut policies = follower.handle.watch_policies();
+    policies.mark_unchanged();
     let installed = follower
         .state
         .install_snapshot(&snapshot.meta, Box::new(received))
         .await;
     installed.expect("install");
+    assert!(policies.has_changed().expect("open"), "any may be another");
     follower.log.purge(log_id(2, 99)).await.expect("purge");
     let mut follower = reopened(&path, follower).await;
     let content = content(&mut follower).await;
