@@ -21,6 +21,7 @@ mod lifecycle;
 mod logs;
 mod lone_cluster;
 mod patience;
+mod policies;
 mod quickstart;
 mod race;
 mod reload;

@@ -13,7 +13,7 @@ use crate::authz::Authorizer;
 use crate::base::identity::Identity;
 use crate::base::snapshot::Published;
 use crate::cache::KeyCache;
-use crate::gateway::{ClusterAdmin, Gateway};
+use crate::gateway::{ClusterAdmin, Gateway, PolicyAdmin};
 use crate::telemetry::error_log::ErrorLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::Uptime;
@@ -32,6 +32,8 @@ pub struct Context {
     pub gateway: Gateway,
     /// The cluster that this node is part of.
     pub cluster: Option<ClusterAdmin>,
+    /// The cluster's policies.
+    pub policies: Option<PolicyAdmin>,
     /// Where audit records go.
     pub audit: AuditSink,
     /// Where failures go.

@@ -93,7 +93,7 @@ impl Api {
         if !head.path.starts_with('/') {
             return Admission::Answer(malformed_target());
         }
-        let (index, path, resource_at) = match find(head.path) {
+        let (index, path, resource_at) = match find(head.path, self.cluster.is_some()) {
             RouteMatch::Route {
                 index,
                 path,
@@ -110,9 +110,6 @@ impl Api {
             }
         };
         let route = &ROUTES[index];
-        if !self.has_route(route) {
-            return Admission::Answer(route_not_found());
-        }
         let mut admitted = Admitted {
             route,
             settings: self.routes.load().settings(index),
@@ -132,7 +129,7 @@ impl Api {
 
     /// Whether this node has the route at all.
     pub(super) fn has_route(&self, route: &Route) -> bool {
-        route.access != Access::ClusterAdmin || self.cluster.is_some()
+        route.exists(self.cluster.is_some())
     }
 
     fn check(&self, admitted: &mut Admitted<'_>) -> Result<(), ApiError> {
@@ -147,7 +144,7 @@ impl Api {
             Access::Public => {}
             Access::Identified => admitted.identity = admitted.peer.identity_or_unknown(),
             Access::Authorized => self.authorize(admitted)?,
-            Access::ClusterAdmin => {
+            Access::Admin => {
                 self.authorize(admitted)?;
                 // No policy can allow this.
                 if !self.authorizer.policies().is_admin(&admitted.identity) {
@@ -248,8 +245,12 @@ impl Api {
             Operation::DescribePolicy => policy::describe(self, request),
             Operation::ReadPolicy => policy::read(self, request),
             Operation::ListPolicies => policy::list(self, request),
+            Operation::WritePolicy => policy::write(self, request, body).await,
+            Operation::AssignPolicy => policy::assign(self, request, body).await,
+            Operation::DeletePolicy => policy::delete(self, request).await,
             Operation::DescribeIdentity => identity::describe(self, request),
             Operation::ListIdentities => identity::list(self, request),
+            Operation::DeleteIdentity => identity::delete(self, request).await,
             Operation::DescribeSelf => identity::describe_self(self, request),
             Operation::ErrorLog => log::errors(self),
             Operation::AuditLog => log::audit(self),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::LoadError;
-use crate::gateway::RotationError;
+use crate::gateway::{PolicyChangeError, RotationError};
 use crate::keystore::StoreError;
 
 /// What was being done when a keystore failed; the texts of the answers differ by it.
@@ -98,6 +98,8 @@ pub enum ApiError {
     BodyTimedOut,
     /// The root key was not rotated.
     RootKeyNotRotated(Arc<RotationError>),
+    /// A policy or an assignment was not changed.
+    PolicyNotChanged(Arc<PolicyChangeError>),
     /// The metrics cannot be written.
     MetricsFailed,
 }
@@ -121,6 +123,10 @@ impl ApiError {
             }
             Self::InvalidBody | Self::InvalidImportBody => Some("invalid request body".to_owned()),
             Self::RootKeyNotRotated(error) => Some(error.to_string()),
+            Self::PolicyNotChanged(error) => match &**error {
+                PolicyChangeError::Propose(error) => Some(error.to_string()),
+                _ => None,
+            },
             Self::MetricsFailed => Some("the metrics cannot be encoded".to_owned()),
             Self::Overloaded => Some("overloaded: a queue is full".to_owned()),
             Self::TimedOut => Some("the time of the route is over".to_owned()),
@@ -132,6 +138,12 @@ impl ApiError {
 impl From<RotationError> for ApiError {
     fn from(error: RotationError) -> Self {
         Self::RootKeyNotRotated(Arc::new(error))
+    }
+}
+
+impl From<PolicyChangeError> for ApiError {
+    fn from(error: PolicyChangeError) -> Self {
+        Self::PolicyNotChanged(Arc::new(error))
     }
 }
 

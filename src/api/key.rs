@@ -2,15 +2,13 @@
 //!
 //! Hot path: encrypt, decrypt, generate and HMAC with a cached key ask no actor and wait for nothing.
 
-use std::future::Future;
-
 use bytes::Bytes;
 
+use super::audited::audited;
 use super::context::Api;
 use super::dispatch::{Admitted, Body};
 use super::error::{ApiError, Verb};
 use super::reply::Reply;
-use crate::audit::AuditEvent;
 use crate::base::clock::Timestamp;
 use crate::base::limits::{INLINE_BODY_BYTES_MAX, LIST_RESPONSE_BYTES_MAX};
 use crate::base::name::{KeyName, ListPattern};
@@ -173,75 +171,28 @@ async fn store(
     let value = key.encode().map_err(|_| ApiError::CreateFailed)?;
     let (cache, key) = (api.cache.clone(), name.as_str().to_owned());
     let create = async move {
-        match KeyName::parse(&key) {
+        let created = match KeyName::parse(&key) {
             Some(name) => cache.create(name, value).await,
             None => Err(StoreError::InvalidName { store: "kes" }),
-        }
+        };
+        created.map_err(|error| ApiError::store(Verb::Create, error))
     };
-    audited(
-        api,
-        request,
-        Verb::Create,
-        format!("secret key '{name}' created"),
-        create,
-    )
-    .await
+    let message = format!("secret key '{name}' created");
+    audited(api, request, message, create).await
 }
 
 pub(super) async fn delete(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
     let name = key_name(request)?;
     let (cache, key) = (api.cache.clone(), name.as_str().to_owned());
     let delete = async move {
-        match KeyName::parse(&key) {
+        let deleted = match KeyName::parse(&key) {
             Some(name) => cache.delete(name).await,
             None => Err(StoreError::InvalidName { store: "kes" }),
-        }
+        };
+        deleted.map_err(|error| ApiError::store(Verb::Delete, error))
     };
-    audited(
-        api,
-        request,
-        Verb::Delete,
-        format!("secret key '{name}' deleted"),
-        delete,
-    )
-    .await
-}
-
-/// Makes a change and leaves its audit record. Room for the record is taken first, and both go on if
-/// the client goes away: no change is without its record.
-async fn audited(
-    api: &Api,
-    request: &Admitted<'_>,
-    verb: Verb,
-    message: String,
-    change: impl Future<Output = Result<(), StoreError>> + Send + 'static,
-) -> Result<Reply, ApiError> {
-    let audit = api.audit.reserve().map_err(|_| ApiError::Overloaded)?;
-    let received = request.received;
-    let mut event = AuditEvent {
-        time: Timestamp::now(),
-        message,
-        method: request.method.to_owned(),
-        path: request.path.clone().into_owned(),
-        ip: request.peer.ip,
-        identity: request.identity.clone(),
-        status: 200,
-        duration: received.elapsed(),
-    };
-    // Not on this thread, which ends with its connections when the node stops.
-    let recorded = api.gateway.runtime().spawn(async move {
-        change.await?;
-        event.time = Timestamp::now();
-        event.duration = received.elapsed();
-        audit.record(event);
-        Ok(())
-    });
-    match recorded.await {
-        Ok(changed) => changed.map_err(|error| ApiError::store(verb, error))?,
-        // The task was aborted with the process: what became of the change is not known.
-        Err(_) => return Err(ApiError::Overloaded),
-    }
-    Ok(Reply::empty())
+    let message = format!("secret key '{name}' deleted");
+    audited(api, request, message, delete).await
 }
 
 pub(super) async fn list(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
@@ -282,7 +233,7 @@ fn key_name<'a>(request: &'a Admitted<'_>) -> Result<KeyName<'a>, ApiError> {
     KeyName::parse(resource).ok_or_else(|| ApiError::InvalidKeyName(resource.to_owned()))
 }
 
-fn complete(body: Body) -> Result<Bytes, ApiError> {
+pub(super) fn complete(body: Body) -> Result<Bytes, ApiError> {
     match body {
         Body::Complete(body) => Ok(body),
         Body::TooLarge | Body::TimedOut | Body::Overloaded => Err(ApiError::InvalidBody),
@@ -312,7 +263,7 @@ async fn with_key<P: Send + 'static, R: Send + 'static>(
 }
 
 /// Runs what takes too long for a connection's thread.
-async fn on_blocking_pool<T: Send + 'static>(
+pub(super) async fn on_blocking_pool<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work)

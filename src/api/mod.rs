@@ -1,6 +1,7 @@
 //! Layer 7: the KES HTTP API: routes, order of checks, handlers, answers. No sockets: the ingress
 //! brings requests and takes answers, over whatever protocol.
 
+mod audited;
 mod cluster;
 mod context;
 pub mod deadline;

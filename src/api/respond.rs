@@ -6,12 +6,19 @@ use bytes::Bytes;
 
 use super::error::{ApiError, AuthenticationError, Verb};
 use super::reply::{Reply, ReplyBody};
-use crate::gateway::RotationError;
+use crate::gateway::{PolicyChangeError, RotationError};
 use crate::keystore::StoreError;
+use crate::raft::{ClusterError, ProposeError};
 use crate::wire;
 
 /// A bound is reached.
 const OVERLOADED: (u16, Cow<'static, str>) = (503, Cow::Borrowed("server is overloaded"));
+
+/// No quorum, no leader, or not in time.
+const NO_ANSWER: (u16, Cow<'static, str>) = (
+    503,
+    Cow::Borrowed("the cluster cannot answer at the moment"),
+);
 
 /// The answer that tells `error`.
 pub fn error_reply(error: &ApiError) -> Reply {
@@ -133,6 +140,7 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::Store(verb, error) => store_error(*verb, error),
         ApiError::CorruptKey(_) => fixed(502, "failed to read key"),
         ApiError::RootKeyNotRotated(error) => rotation_error(error),
+        ApiError::PolicyNotChanged(error) => policy_change_error(error),
         ApiError::NotReachable => fixed(504, "key store is not reachable"),
         ApiError::NotAvailable => fixed(502, "key store is unavailable"),
         ApiError::Draining => fixed(503, "server is shutting down"),
@@ -147,12 +155,7 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
     let message = match (error, verb) {
         (StoreError::Exists, _) => return (400, Cow::Borrowed("key already exists")),
         (StoreError::NotFound, _) => return (404, Cow::Borrowed("key does not exist")),
-        (StoreError::Unavailable { .. }, _) => {
-            return (
-                503,
-                Cow::Borrowed("the cluster cannot answer at the moment"),
-            );
-        }
+        (StoreError::Unavailable { .. }, _) => return NO_ANSWER,
         (StoreError::NotAuthentic, _) => {
             let message = "decryption failed: ciphertext is not authentic";
             return (400, Cow::Borrowed(message));
@@ -177,6 +180,27 @@ fn rotation_error(error: &RotationError) -> (u16, Cow<'static, str>) {
     (status, error.to_string().into())
 }
 
+/// What the client may know of a refusal is its text; what the cluster suffers from is not.
+fn policy_change_error(error: &PolicyChangeError) -> (u16, Cow<'static, str>) {
+    let status = match error {
+        PolicyChangeError::PolicyNotFound | PolicyChangeError::IdentityNotFound => 404,
+        PolicyChangeError::UnknownIdentity
+        | PolicyChangeError::AssignAdmin
+        | PolicyChangeError::DeleteAdmin => 400,
+        PolicyChangeError::Oneself => 403,
+        PolicyChangeError::ConfiguredPolicy(_)
+        | PolicyChangeError::ConfiguredIdentity(_)
+        | PolicyChangeError::TooMany => 409,
+        PolicyChangeError::TooLarge => 413,
+        PolicyChangeError::Propose(ProposeError::Cluster(ClusterError::Overloaded)) => {
+            return OVERLOADED;
+        }
+        PolicyChangeError::Propose(ProposeError::Cluster(_)) => return NO_ANSWER,
+        PolicyChangeError::Propose(_) => return (502, Cow::Borrowed("failed to change policies")),
+    };
+    (status, error.to_string().into())
+}
+
 fn invalid_name(what: &str, name: &str) -> Cow<'static, str> {
     format!("{what} '{name}' is empty, too long or contains invalid characters").into()
 }
@@ -196,6 +220,57 @@ mod tests {
         assert_eq!(body, Bytes::from(text), "{error:?}");
         assert!(!reply.close, "other requests may find room");
         assert!(error.cause().is_some(), "the operator is told: {error:?}");
+    }
+
+    #[test]
+    fn policy_changes_are_refused_as_documented() {
+        let propose = |error: ClusterError| PolicyChangeError::Propose(error.into());
+        for (error, status, text) in [
+            (
+                PolicyChangeError::PolicyNotFound,
+                404,
+                "policy does not exist",
+            ),
+            (
+                PolicyChangeError::UnknownIdentity,
+                400,
+                "identity is unknown",
+            ),
+            (
+                PolicyChangeError::Oneself,
+                403,
+                "identity cannot assign policy to itself",
+            ),
+            (
+                PolicyChangeError::AssignAdmin,
+                400,
+                "cannot assign policy to system admin",
+            ),
+            (
+                PolicyChangeError::DeleteAdmin,
+                400,
+                "cannot delete system admin",
+            ),
+            (
+                PolicyChangeError::ConfiguredPolicy("p".to_owned()),
+                409,
+                "policy 'p' is defined in the configuration file and can be changed only there",
+            ),
+            (
+                propose(ClusterError::NoQuorum),
+                503,
+                "the cluster cannot answer at the moment",
+            ),
+            (
+                propose(ClusterError::Overloaded),
+                503,
+                "server is overloaded",
+            ),
+        ] {
+            let error = ApiError::from(error);
+            let told = status_and_message(&error);
+            assert_eq!(told, (status, Cow::Borrowed(text)), "{error:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::path;
-use crate::base::limits::BODY_BYTES_MAX;
+use crate::base::limits::{ASSIGN_BODY_BYTES_MAX, BODY_BYTES_MAX, POLICY_BODY_BYTES_MAX};
 
 /// What a route does; the dispatcher has one handler for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,8 +26,12 @@ pub(super) enum Operation {
     DescribePolicy,
     ReadPolicy,
     ListPolicies,
+    WritePolicy,
+    AssignPolicy,
+    DeletePolicy,
     DescribeIdentity,
     ListIdentities,
+    DeleteIdentity,
     DescribeSelf,
     ErrorLog,
     AuditLog,
@@ -44,8 +48,8 @@ pub(super) enum Access {
     Identified,
     /// Whom the policies allow.
     Authorized,
-    /// The admin, on a node that is part of a cluster; elsewhere there is no such route.
-    ClusterAdmin,
+    /// The admin, whatever policies say.
+    Admin,
 }
 
 /// One row of the table.
@@ -56,6 +60,8 @@ pub(super) struct Route {
     /// With a final slash: a subtree, and what follows is the resource.
     pub(super) path: &'static str,
     pub(super) access: Access,
+    /// Only a node that is part of a cluster has the route.
+    pub(super) clustered: bool,
     pub(super) body_bytes_max: usize,
     /// Zero: none.
     pub(super) timeout: Duration,
@@ -63,6 +69,13 @@ pub(super) struct Route {
     pub(super) counted: bool,
     /// Whether the configuration may open it to everybody.
     pub(super) may_skip_auth: bool,
+}
+
+impl Route {
+    /// Whether a node has the route that is part of a cluster or not.
+    pub(super) fn exists(&self, is_clustered: bool) -> bool {
+        is_clustered || !self.clustered
+    }
 }
 
 const fn route(
@@ -76,6 +89,7 @@ const fn route(
         method,
         path,
         access: Access::Authorized,
+        clustered: false,
         body_bytes_max,
         timeout: Duration::from_secs(15),
         counted: true,
@@ -106,15 +120,29 @@ const fn cluster_route(
     timeout_s: u64,
 ) -> Route {
     Route {
-        access: Access::ClusterAdmin,
+        access: Access::Admin,
+        clustered: true,
         timeout: Duration::from_secs(timeout_s),
         counted: false,
         ..route(operation, method, path, 0)
     }
 }
 
+/// The routes that change what the cluster says about policies: for whom the policies allow them.
+const fn policy_route(
+    operation: Operation,
+    method: &'static str,
+    path: &'static str,
+    body_bytes_max: usize,
+) -> Route {
+    Route {
+        clustered: true,
+        ..route(operation, method, path, body_bytes_max)
+    }
+}
+
 /// All routes; the ones that are called most stand first.
-pub(super) static ROUTES: [Route; 24] = [
+pub(super) static ROUTES: [Route; 28] = [
     route(
         Operation::Decrypt,
         "PUT",
@@ -179,6 +207,25 @@ pub(super) static ROUTES: [Route; 24] = [
         "POST",
         "/v1/cluster/root-key/rotate",
         30 * 60,
+    ),
+    policy_route(
+        Operation::WritePolicy,
+        "POST",
+        "/v1/policy/write/",
+        POLICY_BODY_BYTES_MAX,
+    ),
+    policy_route(
+        Operation::AssignPolicy,
+        "POST",
+        "/v1/policy/assign/",
+        ASSIGN_BODY_BYTES_MAX,
+    ),
+    policy_route(Operation::DeletePolicy, "DELETE", "/v1/policy/delete/", 0),
+    policy_route(
+        Operation::DeleteIdentity,
+        "DELETE",
+        "/v1/identity/delete/",
+        0,
     ),
 ];
 
@@ -264,15 +311,16 @@ impl RouteTable {
     }
 }
 
-/// Finds the route of the encoded path `raw`.
-pub(super) fn find(raw: &str) -> RouteMatch<'_> {
+/// Finds the route of the encoded path `raw`, on a node that is part of a cluster or not.
+pub(super) fn find(raw: &str, is_clustered: bool) -> RouteMatch<'_> {
     let cleaned = path::clean(raw);
     let was_clean = matches!(cleaned, Cow::Borrowed(_));
-    if was_clean && let Some(found) = match_routes(raw) {
+    if was_clean && let Some(found) = match_routes(raw, is_clustered) {
         return found;
     }
     let with_slash = format!("{cleaned}/");
-    if ROUTES.iter().any(|route| route.path == with_slash) {
+    let mut existing = ROUTES.iter().filter(|route| route.exists(is_clustered));
+    if existing.any(|route| route.path == with_slash) {
         return RouteMatch::Redirect(with_slash);
     }
     if was_clean {
@@ -284,7 +332,7 @@ pub(super) fn find(raw: &str) -> RouteMatch<'_> {
 
 /// Matches a clean path. Escapes in the fixed part are decoded segment by segment, so that an
 /// encoded slash never separates segments.
-fn match_routes(raw: &str) -> Option<RouteMatch<'_>> {
+fn match_routes(raw: &str, is_clustered: bool) -> Option<RouteMatch<'_>> {
     let Some(decoded) = path::decode(raw) else {
         return Some(RouteMatch::Malformed);
     };
@@ -295,7 +343,10 @@ fn match_routes(raw: &str) -> Option<RouteMatch<'_>> {
         } else {
             decoded == route.path
         };
-        if matches && (!raw.contains('%') || fixed_part_matches(raw, route.path)) {
+        if matches
+            && route.exists(is_clustered)
+            && (!raw.contains('%') || fixed_part_matches(raw, route.path))
+        {
             return Some(RouteMatch::Route {
                 index,
                 resource_at: route.path.len(),
@@ -339,7 +390,7 @@ mod tests {
         assert!(vectors.len() > 300);
         for vector in vectors {
             let raw = vector.raw_path.split('?').next().expect("a path");
-            match find(raw) {
+            match find(raw, false) {
                 RouteMatch::Route { index, .. } => {
                     assert_eq!(vector.router_status, None, "{raw}");
                     assert_eq!(ROUTES[index].path, vector.matched_route, "{raw}");
@@ -356,7 +407,28 @@ mod tests {
     }
 
     #[test]
+    fn some_routes_are_those_of_a_cluster() {
+        for path in [
+            "/v1/cluster/status",
+            "/v1/policy/write/x",
+            "/v1/policy/assign/x",
+            "/v1/policy/delete/x",
+            "/v1/identity/delete/x",
+        ] {
+            assert!(matches!(find(path, false), RouteMatch::NotFound), "{path}");
+            assert!(
+                matches!(find(path, true), RouteMatch::Route { .. }),
+                "{path}"
+            );
+        }
+        let without_slash = "/v1/policy/write";
+        assert!(matches!(find(without_slash, false), RouteMatch::NotFound));
+        assert!(matches!(find(without_slash, true), RouteMatch::Redirect(_)));
+    }
+
+    #[test]
     fn an_encoded_slash_separates_nothing() {
+        let find = |raw: &'static str| find(raw, false);
         assert!(matches!(find("/v1%2Fkey/create/x"), RouteMatch::NotFound));
         assert!(matches!(
             find("/v1/ke%79/create/x"),

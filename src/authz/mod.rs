@@ -6,5 +6,6 @@ pub(crate) mod messages;
 pub mod pattern;
 pub mod policy;
 pub mod policy_set;
+pub mod replicated;
 
 pub use handle::{Authorizer, Denied, Permit};

@@ -1,4 +1,4 @@
-//! All policies in force, and who is under which. Immutable: a reload makes a new set.
+//! All policies in force, and who is under which. Immutable: every change makes a new set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -30,6 +30,27 @@ pub enum PolicySetError {
     },
 }
 
+/// Where a policy or an assignment comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// From the cluster, which can change it at run time; otherwise from the configuration, which
+    /// nobody but its operator changes.
+    pub is_replicated: bool,
+    /// When it was made, as the API reports it.
+    pub created_at: Timestamp,
+    /// Who made it, as the API reports it.
+    pub created_by: Identity,
+}
+
+/// A policy in force.
+#[derive(Clone, Debug)]
+pub struct Defined {
+    /// Its rules.
+    pub policy: Arc<Policy>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
 /// The policy that an identity is under.
 #[derive(Clone, Debug)]
 pub struct Assigned {
@@ -37,21 +58,23 @@ pub struct Assigned {
     pub name: Arc<str>,
     /// Its rules.
     pub policy: Arc<Policy>,
+    /// Where the assignment comes from.
+    pub origin: Origin,
 }
 
 /// The admin, the policies, and the identities under them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PolicySet {
     admin: Identity,
     created_at: Timestamp,
-    policies: BTreeMap<Arc<str>, Arc<Policy>>,
-    assigned: HashMap<Identity, Assigned>,
+    pub(super) policies: BTreeMap<Arc<str>, Defined>,
+    pub(super) assigned: HashMap<Identity, Assigned>,
     /// Everybody with a policy and the admin, in the order of listings.
-    identities: BTreeSet<Identity>,
+    pub(super) identities: BTreeSet<Identity>,
 }
 
 impl PolicySet {
-    /// Builds a set from policies: name, allow rules, deny rules, identities.
+    /// Builds the set of a configuration from policies: name, allow rules, deny rules, identities.
     ///
     /// `created_at` is what the API reports as the time at which policies and identities were made.
     ///
@@ -63,6 +86,11 @@ impl PolicySet {
         created_at: Timestamp,
         policies: impl Iterator<Item = (String, Vec<String>, Vec<String>, Vec<Identity>)>,
     ) -> Result<Self, PolicySetError> {
+        let origin = Origin {
+            is_replicated: false,
+            created_at,
+            created_by: admin.clone(),
+        };
         let mut set = Self {
             identities: BTreeSet::from([admin.clone()]),
             admin,
@@ -77,13 +105,14 @@ impl PolicySet {
             let assigned = Assigned {
                 name: Arc::from(name.as_str()),
                 policy: Arc::new(Policy::new(allow, deny)),
+                origin: origin.clone(),
             };
-            let policy = Arc::clone(&assigned.policy);
-            if set
-                .policies
-                .insert(Arc::clone(&assigned.name), policy)
-                .is_some()
-            {
+            let defined = Defined {
+                policy: Arc::clone(&assigned.policy),
+                origin: origin.clone(),
+            };
+            let known = set.policies.insert(Arc::clone(&assigned.name), defined);
+            if known.is_some() {
                 return Err(PolicySetError::DuplicatePolicy(name));
             }
             for identity in identities {
@@ -118,7 +147,7 @@ impl PolicySet {
     }
 
     /// The policy with that name.
-    pub fn policy(&self, name: &str) -> Option<&Arc<Policy>> {
+    pub fn policy(&self, name: &str) -> Option<&Defined> {
         self.policies.get(name)
     }
 
@@ -127,7 +156,7 @@ impl PolicySet {
         &self.admin
     }
 
-    /// When policies and identities were made, as the API reports it.
+    /// When the admin, and what else comes from the configuration, was made, as the API reports it.
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }

@@ -11,6 +11,12 @@ pub const STORED_VALUE_BYTES_MAX: usize = 1 << 20;
 /// Largest request body of the routes that take one (the original's "1 MB").
 pub const BODY_BYTES_MAX: usize = 1_000_000;
 
+/// Largest policy that is received. The cluster takes less, see [`RECORD_BYTES_MAX`].
+pub const POLICY_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Largest body that assigns a policy.
+pub const ASSIGN_BODY_BYTES_MAX: usize = 1 << 10;
+
 /// Bytes of a body that a route without a body reads and throws away before it answers.
 pub const IGNORED_BODY_BYTES_MAX: usize = 1_000_000;
 
@@ -179,6 +185,9 @@ pub const ROUND_WAITERS_MAX: usize = 16 << 10;
 
 /// Time for a change to be committed, through however many leaders.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time for a change of policies that is committed to be in force on this node.
+pub const POLICIES_IN_FORCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time for the proof that nothing was missed.
 pub const BARRIER_TIMEOUT: Duration = Duration::from_secs(5);

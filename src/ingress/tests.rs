@@ -65,6 +65,7 @@ impl Served {
             cache: KeyCache::new(gateway.clone()),
             gateway,
             cluster: None,
+            policies: None,
             audit: AuditActor::start_with(
                 console.clone(),
                 AuditSettings::new(),

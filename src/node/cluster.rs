@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use actix::Addr;
 use tokio::runtime::Handle;
 
 use super::error::NodeError;
+use super::policies;
+use crate::authz::Authorizer;
+use crate::authz::actor::AuthzActor;
 use crate::base::exit::DeathWatch;
 use crate::base::secret::SecretString;
 use crate::config::{ClusterConfig, Config, KeystoreConfig};
 use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError};
-use crate::gateway::{ClusterAdmin, RaftKeyStore, Seals};
+use crate::gateway::{ClusterAdmin, PolicyAdmin, RaftKeyStore, Seals};
 use crate::keystore::{KeyStore, StoreDescription};
 use crate::raft::{ClusterNode, Settings};
 use crate::storage::{RealDisk, Storage};
@@ -131,6 +135,22 @@ impl RunningCluster {
     pub(super) fn admin(&self) -> ClusterAdmin {
         let raft = self.node.handle().clone();
         ClusterAdmin::new(raft, Arc::clone(&self.seals), Handle::current())
+    }
+
+    /// Puts its policies in force from now on; gives what changes them.
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError`] if they cannot be put in force.
+    pub(super) async fn follow_policies(
+        &self,
+        authz: &Addr<AuthzActor>,
+        authorizer: &Authorizer,
+        watch: DeathWatch,
+    ) -> Result<PolicyAdmin, NodeError> {
+        let raft = self.node.handle().clone();
+        let in_force = policies::follow(raft.clone(), authz.clone(), watch).await?;
+        Ok(PolicyAdmin::new(raft, authorizer.clone(), in_force))
     }
 
     /// The root keys of another configuration, if they are all that the cluster uses. Everything

@@ -5,10 +5,12 @@ mod cluster;
 mod dev;
 mod error;
 mod hardening;
+mod policies;
 mod prepare;
 mod run;
 mod runtime;
 pub mod store;
+mod tell;
 
 pub use dev::{Development, local_addresses};
 pub use error::NodeError;

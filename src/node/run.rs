@@ -4,14 +4,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::{MessageResponse, ToEnvelope};
-use actix::{Actor, Addr, Context, Handler, Message};
+use actix::{Actor, Addr};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::cluster::RunningCluster;
 use super::error::NodeError;
 use super::prepare::{Prepared, PreparedStore, PreparedTls, bind, create_predefined_keys};
+use super::tell::tell;
 use crate::api::{self, Api, DrainSignal, RouteTable};
 use crate::audit::AuditSink;
 use crate::audit::actor::{AuditActor, AuditSettings};
@@ -34,9 +34,6 @@ use crate::telemetry::console::Console;
 use crate::telemetry::error_log::ErrorLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process::{Uptime, usable_processors};
-
-/// Time for an actor to take over a new setting.
-const ACTOR_REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a node writes to, and since when it runs.
 pub struct Telemetry {
@@ -106,6 +103,14 @@ impl Node {
             watch("audit"),
         );
         let (authz, authorizer) = AuthzActor::start_with(prepared.policies, watch("authorization"));
+        let policies = match &cluster {
+            Some(cluster) => {
+                let watch = watch("policies of the cluster");
+                let admin = cluster.follow_policies(&authz, &authorizer, watch).await?;
+                Some(admin)
+            }
+            None => None,
+        };
         let gateway = Gateway::new(store, Handle::current());
         let gateway_actor = GatewayActor::new(gateway.clone(), watch("gateway")).start();
         let cache = KeyCache::new(gateway.clone());
@@ -118,6 +123,7 @@ impl Node {
             cache,
             gateway: gateway.clone(),
             cluster: cluster.as_ref().map(RunningCluster::admin),
+            policies,
             audit: audit.clone(),
             error_log: telemetry.error_log.clone(),
             metrics,
@@ -273,44 +279,6 @@ impl Node {
         self.telemetry.audit_console.flush(SHUTDOWN_GRACE);
         self.telemetry.error_log.flush(SHUTDOWN_GRACE);
     }
-}
-
-/// An answer that an actor owes.
-struct Reply {
-    actor: &'static str,
-    replied: oneshot::Receiver<()>,
-}
-
-impl Reply {
-    /// Waits for it.
-    async fn arrived(self) -> Result<(), NodeError> {
-        match tokio::time::timeout(ACTOR_REPLY_TIMEOUT, self.replied).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(NodeError::ActorUnresponsive(self.actor)),
-        }
-    }
-}
-
-/// Sends a message that carries its own reply.
-fn tell<A, M>(
-    actor: &Addr<A>,
-    name: &'static str,
-    message: impl FnOnce(oneshot::Sender<()>) -> M,
-) -> Result<Reply, NodeError>
-where
-    A: Actor<Context = Context<A>> + Handler<M>,
-    A::Context: ToEnvelope<A, M>,
-    M: Message + Send + 'static,
-    M::Result: Send + MessageResponse<A, M>,
-{
-    let (reply, replied) = oneshot::channel();
-    actor
-        .try_send(message(reply))
-        .map_err(|_| NodeError::ActorUnresponsive(name))?;
-    Ok(Reply {
-        actor: name,
-        replied,
-    })
 }
 
 fn death_watch(actor: &'static str, deaths: &watch::Sender<Option<&'static str>>) -> DeathWatch {

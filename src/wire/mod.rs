@@ -10,6 +10,7 @@ pub mod identity;
 pub mod key;
 pub mod log;
 pub mod policy;
+pub mod policy_request;
 pub mod request;
 pub mod response;
 pub mod status;
