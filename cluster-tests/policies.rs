@@ -1,5 +1,6 @@
 //! Policies and identities that are changed while a cluster serves.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use rcgen::{KeyPair, PKCS_ED25519};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::certs::{Credentials, identity, identity_of_key};
+use crate::harness::certs::{Credentials, api_key, identity, identity_of_key};
 use crate::harness::http::{Connection, Dial, Request, Response};
 use crate::harness::lone::lone_cluster;
 use crate::harness::server::{Run, Server};
@@ -368,6 +369,68 @@ async fn a_reload_keeps_the_policies_of_the_cluster() {
     );
     reload(&server, &config);
     assert_eq!(create(&mut client, "a3").await, 200);
+}
+
+/// The same on the command line, from a file and from standard input.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_are_changed_on_the_command_line() {
+    let run = Run::new();
+    let server = Server::with_config(&run, "server.yml", &lone_cluster(&run));
+    let (one, other) = (Stranger::new(), Stranger::new());
+    let kes = |args: &[&str]| {
+        let output = run.kes(server.port, &api_key("admin"), args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code(), stdout, stderr)
+    };
+    let done = (Some(0), String::new(), String::new());
+    run.write("late.json", r#"{"allow": ["/v1/key/create/a*"]}"#);
+    assert_eq!(kes(&["policy", "create", "-k", "late", "late.json"]), done);
+    let assigned = kes(&[
+        "policy",
+        "assign",
+        "-k",
+        "late",
+        &one.identity,
+        &other.identity,
+    ]);
+    assert_eq!(assigned, done);
+    let mut client = other.connect(&server).await;
+    assert_eq!(create(&mut client, "a1").await, 200);
+
+    let (_, shown, _) = kes(&["policy", "show", "-k", "late"]);
+    run.write("shown.json", &shown);
+    let copied = run
+        .command(&["policy", "create", "-k", "copy", "-"])
+        .env("MINIO_KES_SERVER", format!("127.0.0.1:{}", server.port))
+        .env("MINIO_KES_API_KEY", api_key("admin"))
+        .stdin(std::fs::File::open(run.path("shown.json")).expect("a file"))
+        .stdout(Stdio::null())
+        .status();
+    assert!(copied.expect("a client").success());
+    let read = get(&mut admin(&server).await, "/v1/policy/read/copy").await;
+    assert_eq!(read.json()["allow"], json!({"/v1/key/create/a*": {}}));
+
+    assert_eq!(kes(&["identity", "rm", "-k", &one.identity]), done);
+    assert_eq!(kes(&["policy", "rm", "-k", "late", "copy"]), done);
+    assert_eq!(create(&mut client, "a2").await, 403);
+    let refusal = |message: &str| (Some(1), String::new(), format!("Error: {message}\n"));
+    assert_eq!(
+        kes(&["policy", "rm", "-k", "late"]),
+        refusal("failed to remove policy \"late\": policy does not exist")
+    );
+    assert_eq!(
+        kes(&["identity", "rm", "-k", &other.identity]),
+        refusal(&format!(
+            "failed to remove identity \"{}\": identity does not exist",
+            other.identity
+        ))
+    );
+    run.write("wrong.json", r#"{"allow": [], "denny": []}"#);
+    assert_eq!(
+        kes(&["policy", "create", "-k", "late", "wrong.json"]),
+        refusal("failed to read policy from \"wrong.json\": unknown member \"denny\"")
+    );
 }
 
 /// A server without a cluster has no such routes.

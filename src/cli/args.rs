@@ -49,7 +49,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Inspect policies
+    /// Inspect policies, and change those of a cluster
     #[command(
         subcommand_required = true,
         arg_required_else_help = true,
@@ -276,15 +276,40 @@ pub(super) struct ListArgs {
 /// The commands under `kes policy`.
 #[derive(Subcommand)]
 pub(super) enum PolicyCommand {
+    /// Create or replace a policy of a cluster, from a JSON file or standard input
+    #[command(
+        override_usage = "kes policy create [options] <name> <file> | -",
+        after_help = "The file has the members 'allow' and 'deny', lists of paths each.\n\n\
+                      Examples:\n    $ kes policy create my-app my-app.json\n    \
+                      $ kes policy show my-app | kes policy create my-copy -"
+    )]
+    Create(ChangeArgs),
+    /// Put identities under a policy of a cluster, whatever they were under
+    #[command(override_usage = "kes policy assign [options] <name> <identity>...")]
+    Assign(ChangeArgs),
     /// Show who created a policy, and when
     #[command(override_usage = "kes policy info [options] <name>")]
     Info(DescribeArgs),
     /// List policies
     #[command(override_usage = "kes policy ls [options] [<pattern>]")]
     Ls(ListArgs),
+    /// Remove policies of a cluster, and take them from all identities
+    #[command(override_usage = "kes policy rm [options] <name>...")]
+    Rm(ChangeArgs),
     /// Show the rules of a policy
     #[command(override_usage = "kes policy show [options] <name>")]
     Show(PolicyShowArgs),
+}
+
+/// Arguments of the commands that change policies, and who is under them.
+#[derive(Args)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub(super) insecure: InsecureFlag,
+    #[command(flatten)]
+    pub(super) enclave: EnclaveFlag,
+    #[arg(hide = true, num_args = 0..)]
+    pub(super) rest: Vec<String>,
 }
 
 /// Arguments of `kes policy show`.
@@ -330,6 +355,9 @@ pub(super) enum IdentityCommand {
     /// List identities
     #[command(override_usage = "kes identity ls [options] [<pattern>]")]
     Ls(ListArgs),
+    /// Take identities from under their policies, in a cluster
+    #[command(override_usage = "kes identity rm [options] <identity>...")]
+    Rm(ChangeArgs),
 }
 
 /// Create an API key, and on request a private key and a certificate

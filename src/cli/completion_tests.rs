@@ -21,7 +21,12 @@ fn candidates_complete_the_last_word() {
             ][..],
         ),
         ("kes key c", &["create"]),
-        ("kes policy ", &["info", "ls", "show"]),
+        (
+            "kes policy ",
+            &["create", "info", "ls", "rm", "assign", "show"],
+        ),
+        ("kes identity r", &["rm"]),
+        ("kes policy assign --i", &["--insecure"]),
         ("kes cluster snapshot ", &["save", "restore"]),
         ("kes cluster root-key r", &["rotate"]),
         ("kes cluster join --l", &["--learner"]),
@@ -122,7 +127,9 @@ fn other_shells_are_refused() {
 fn every_script_knows_the_commands() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         let script = script(shell);
-        for word in ["migrate", "decrypt", "insecure", "root-key", "learner"] {
+        for word in [
+            "migrate", "decrypt", "insecure", "root-key", "learner", "assign",
+        ] {
             assert!(script.contains(word), "{shell:?} {word}");
         }
     }

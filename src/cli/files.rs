@@ -44,16 +44,31 @@ pub(super) fn read(path: &Path) -> Result<SecretBytes, FileError> {
         }
     };
     let file = File::open(path).map_err(failed("open"))?;
+    read_bounded(file).map_err(failed("read"))
+}
+
+/// The content of standard input, as [`read`].
+///
+/// # Errors
+///
+/// As [`read`].
+pub(super) fn read_stdin() -> Result<SecretBytes, FileError> {
+    read_bounded(io::stdin().lock()).map_err(|source| FileError {
+        operation: "read",
+        path: PathBuf::from("standard input"),
+        source,
+    })
+}
+
+fn read_bounded(source: impl Read) -> io::Result<SecretBytes> {
     let mut content = Vec::new();
-    let read = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content);
+    let read = source.take(FILE_BYTES_MAX + 1).read_to_end(&mut content);
+    // Wiped even if it is not used.
     let content = SecretBytes::new(content);
-    match read {
-        Err(error) => Err(failed("read")(error)),
-        Ok(_) if content.expose().len() as u64 > FILE_BYTES_MAX => {
-            Err(failed("read")(io::Error::other("file is too large")))
-        }
-        Ok(_) => Ok(content),
+    if read? as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("file is too large"));
     }
+    Ok(content)
 }
 
 /// Writes a new file that only its owner can read. With `replace`, an existing one is replaced as a

@@ -1,6 +1,6 @@
 //! `kes identity`: API keys, private keys, certificates, and the identities that belong to them.
 //!
-//! Everything but `info` and `ls` happens on this host alone. A private key is written nowhere but
+//! Everything but `info`, `ls` and `rm` happens on this host alone. A private key is written nowhere but
 //! to the file that was asked for; an API key is shown once.
 
 use std::net::IpAddr;
@@ -16,6 +16,7 @@ use super::files::{self, FileError};
 use super::identity_server;
 use super::output::{Output, Style};
 use super::password;
+use super::policy_change;
 use crate::base::identity::Identity;
 use crate::base::secret::{SecretBytes, SecretString};
 use crate::crypto::api_key::{ApiKey, ApiKeyError};
@@ -102,6 +103,7 @@ pub(super) async fn run(args: &IdentityArgs) -> Result<(), Failure> {
         }
         Some(IdentityCommand::Info(info)) => identity_server::info(info).await,
         Some(IdentityCommand::Ls(ls)) => identity_server::list(ls).await,
+        Some(IdentityCommand::Rm(rm)) => policy_change::remove_identity(rm).await,
     }
 }
 

@@ -28,6 +28,7 @@ mod migrate_store;
 mod output;
 mod password;
 mod policy;
+mod policy_change;
 mod server;
 mod status;
 mod time;

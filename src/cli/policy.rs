@@ -1,4 +1,4 @@
-//! `kes policy`: what a server's configuration lets its clients do.
+//! `kes policy`: what a server lets its clients do.
 
 use serde::Serialize;
 
@@ -7,6 +7,7 @@ use super::connect;
 use super::failure::{Failure, OrFailure};
 use super::ls;
 use super::output::{Output, Style};
+use super::policy_change;
 use super::time;
 use crate::wire::policy::Patterns;
 
@@ -18,6 +19,9 @@ const NAME: Style = Style::rgb(0x002e_42d1);
 /// Runs `kes policy`.
 pub(super) async fn run(command: &PolicyCommand) -> Result<(), Failure> {
     match command {
+        PolicyCommand::Create(args) => policy_change::create(args).await,
+        PolicyCommand::Assign(args) => policy_change::assign(args).await,
+        PolicyCommand::Rm(args) => policy_change::remove(args).await,
         PolicyCommand::Info(args) => info(args).await,
         PolicyCommand::Ls(args) => list(args).await,
         PolicyCommand::Show(args) => show(args).await,

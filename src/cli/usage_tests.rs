@@ -44,8 +44,8 @@ fn errors_have_the_words_of_pflag() {
             "\"lst\" is not a key command. See 'kes key --help'",
         ),
         (
-            "kes policy create",
-            "\"create\" is not a policy command. See 'kes policy --help'",
+            "kes policy add",
+            "\"add\" is not a policy command. See 'kes policy --help'",
         ),
         (
             "kes key ls --foo",
@@ -134,6 +134,9 @@ fn help_is_found_for_every_command() {
         ),
         ("kes cluster status --help", "kes cluster status"),
         ("kes key create -h", "kes key create"),
+        ("kes policy create -h", "kes policy create"),
+        ("kes policy assign --help", "kes policy assign"),
+        ("kes identity rm -h", "kes identity rm"),
         ("kes identity -h", "kes identity"),
         ("kes ls -h", "kes ls"),
         ("kes update --help", "kes update"),

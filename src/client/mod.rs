@@ -31,6 +31,7 @@ mod endpoint;
 mod error;
 mod explain;
 mod list;
+mod policies;
 mod restore;
 mod retry;
 mod snapshot;

@@ -8,6 +8,7 @@ use crate::wire::error::{self, error_body};
 use server::{Server, answer, json, redirect};
 
 mod cluster;
+mod policies;
 pub(crate) mod server;
 
 /// A pause that does not wait, and counts.
