@@ -126,3 +126,31 @@ pub const RECORD_BYTES_MAX: usize = 16 << 10;
 
 /// Largest encoding of anything persisted or sent between nodes, snapshots apart.
 pub const ENCODED_BYTES_MAX: usize = 1 << 20;
+
+/// Memory that a node's database keeps pages in.
+pub const DB_CACHE_BYTES: u64 = 64 << 20;
+
+/// Largest single value of a node's database; larger ones are split. The engine writes up to 17
+/// neighbouring values as one page, and a page above 128 KiB leaves the file that is fsynced.
+pub const DB_VALUE_BYTES_MAX: usize = 4096;
+
+/// About how much one batch of the applied state writes.
+pub const DB_BATCH_BYTES: usize = 1 << 20;
+
+/// How often the database's own thread flushes, and cleans up. Nothing is acknowledged on it.
+pub const DB_FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Jobs that wait for the disk thread.
+pub const DISK_QUEUE: usize = 256;
+
+/// Jobs that share one fsync.
+pub const DISK_GROUP_MAX: usize = 64;
+
+/// About how much of the log one read for replication returns.
+pub const LOG_READ_BYTES: usize = 1 << 20;
+
+/// Log entries that one batch removes.
+pub const LOG_REMOVE_BATCH: usize = 256;
+
+/// Largest description (log position and membership) of a snapshot file.
+pub const SNAPSHOT_META_BYTES_MAX: usize = 1 << 20;
