@@ -100,7 +100,7 @@ pub const H2_EMPTY_FRAMES_MAX: usize = 1000;
 /// Bytes that an HTTP/2 connection buffers for sending.
 pub const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 
-/// Keys of a cluster, all of which are in memory: about half a gigabyte. This and the next four
+/// Keys of a cluster, all of which are in memory: about half a gigabyte. This and the next five
 /// decide which commands are rejected, so all nodes of a cluster must have the same.
 pub const CLUSTER_KEYS_MAX: usize = 1_000_000;
 
@@ -112,6 +112,10 @@ pub const CLUSTER_IDENTITIES_MAX: usize = 100_000;
 
 /// Keys that are being created in an external store.
 pub const CLUSTER_RESERVATIONS_MAX: usize = 10_000;
+
+/// Answers that a cluster remembers, so that a request which comes twice changes nothing twice. At
+/// that many it forgets the older half.
+pub const CLUSTER_ANSWERS_MAX: usize = 8192;
 
 /// Root keys of a cluster that are in use at the same time.
 pub const CLUSTER_ROOTS_MAX: usize = 8;
