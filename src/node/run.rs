@@ -86,12 +86,17 @@ impl Node {
         let (store, cluster) = match prepared.store {
             PreparedStore::Open(store) => (store, None),
             PreparedStore::Cluster(cluster) => {
-                let cluster = RunningCluster::start(cluster, watch.clone()).await?;
+                let cluster = RunningCluster::start(*cluster, watch.clone()).await?;
                 (cluster.store(), Some(cluster))
             }
         };
-        let names = &prepared.predefined_keys;
-        create_predefined_keys(&*store, names, &prepared.admin).await?;
+        let (names, admin) = (&prepared.predefined_keys, &prepared.admin);
+        match &cluster {
+            Some(cluster) if !cluster.is_ready() => {
+                cluster.create_keys_when_possible(names.clone(), admin.clone());
+            }
+            _ => create_predefined_keys(&*store, names, admin).await?,
+        }
 
         telemetry
             .error_log
@@ -107,6 +112,9 @@ impl Node {
         );
         let (authz, authorizer) = AuthzActor::start_with(prepared.policies, watch("authorization"));
         let gateway = Gateway::new(store, Handle::current());
+        if let Some(cluster) = &cluster {
+            cluster.keep_fresh(gateway.clone());
+        }
         let gateway_actor = GatewayActor::new(gateway.clone(), watch("gateway")).start();
         let cache = KeyCache::new(gateway.clone());
         let cache_actor =
@@ -177,7 +185,7 @@ impl Node {
         let names = &prepared.predefined_keys;
         create_predefined_keys(&*store, names, &prepared.admin).await?;
         if let (Some(cluster), Some(seals)) = (&self.cluster, &seals) {
-            cluster.use_seals(seals);
+            cluster.use_seals(seals)?;
         }
         let Prepared {
             expiry,
@@ -225,7 +233,7 @@ impl Node {
         match (prepared, &self.cluster) {
             (PreparedStore::Open(store), None) => Ok((store, None)),
             (PreparedStore::Cluster(prepared), Some(cluster)) => {
-                Ok((cluster.store(), Some(cluster.next_seals(prepared)?)))
+                Ok((cluster.store(), Some(cluster.next_seals(*prepared)?)))
             }
             _ => Err(NodeError::Cluster(
                 "a node enters or leaves a cluster only when it is started: restart it".to_owned(),

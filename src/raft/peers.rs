@@ -48,4 +48,12 @@ pub(crate) trait Peers: Send + Sync + 'static {
         member: &'a Member,
         timeout: Duration,
     ) -> PeerFuture<'a, Result<Option<LogId>, ClusterError>>;
+
+    /// Asks `node` to stand for election.
+    fn trigger_election<'a>(
+        &'a self,
+        node: NodeId,
+        member: &'a Member,
+        timeout: Duration,
+    ) -> PeerFuture<'a, Result<(), ClusterError>>;
 }
