@@ -23,6 +23,7 @@ use crate::base::limits::{
     CLUSTER_CONNECT_TIMEOUT, CLUSTER_CONNECTION_WINDOW_BYTES, CLUSTER_MESSAGE_BYTES_MAX,
     CLUSTER_NODES_MAX, CLUSTER_STREAM_WINDOW_BYTES,
 };
+use crate::crypto::at_rest::RootKeyId;
 use crate::machine::{Command, Reply, codec};
 use crate::raft::error::{ClusterError, ProposeError};
 use crate::raft::membership::MembershipError;
@@ -191,6 +192,9 @@ impl Peers for Dialer {
                 .map_err(|status| cluster_error(&status))?
                 .into_inner();
             let is_fresh = answer.state() == State::Fresh;
+            let ids = answer.root_key_ids.iter();
+            let root_keys = ids.filter_map(|id| <[u8; 8]>::try_from(&id[..]).ok().map(RootKeyId));
+            let root_keys = root_keys.collect();
             let garbled = || ClusterError::LeaderUnreachable("an empty answer".to_owned());
             let node = answer.node.ok_or_else(garbled)?;
             let (id, member) = convert::member_from(node)
@@ -199,6 +203,7 @@ impl Peers for Dialer {
                 id,
                 member,
                 is_fresh,
+                root_keys,
             })
         })
     }

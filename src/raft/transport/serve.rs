@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -276,6 +277,11 @@ impl ControlService for NodeServer {
         Ok(Response::new(proto::DescribeResponse {
             node: Some(convert::member_to(description.id, &description.member)),
             state: state.into(),
+            root_key_ids: description
+                .root_keys
+                .iter()
+                .map(|id| Bytes::copy_from_slice(&id.0))
+                .collect(),
         }))
     }
 
