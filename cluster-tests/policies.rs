@@ -7,12 +7,14 @@ use std::time::Duration;
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::certs::{Credentials, api_key, identity, identity_of_key};
+use crate::harness::cluster::Cluster;
 use crate::harness::http::{Connection, Dial, Request, Response};
 use crate::harness::lone::lone_cluster;
 use crate::harness::server::{Run, Server};
-use crate::harness::wait::wait_for;
+use crate::harness::wait::{pace, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -31,9 +33,18 @@ impl Stranger {
         }
     }
 
+    fn dial(&self, port: u16) -> Dial {
+        Dial::with(port, Arc::clone(&self.credentials))
+    }
+
     async fn connect(&self, server: &Server) -> Connection {
-        let dial = Dial::with(server.port, Arc::clone(&self.credentials));
-        dial.connect().await.expect("connect")
+        self.dial(server.port).connect().await.expect("connect")
+    }
+
+    /// Asks for a key that does not exist; the status.
+    async fn describe(&self, port: u16) -> u16 {
+        let answer = self.dial(port).get("/v1/key/describe/absent").await;
+        answer.expect("an answer").status
     }
 }
 
@@ -369,6 +380,48 @@ async fn a_reload_keeps_the_policies_of_the_cluster() {
     );
     reload(&server, &config);
     assert_eq!(create(&mut client, "a3").await, 200);
+}
+
+/// On several nodes: at once where it was asked for, soon everywhere, and on a node that was away
+/// from its first answer on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_nodes_follow() {
+    let mut cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    let (near, far) = ((leader + 1) % 3, (leader + 2) % 3);
+    let (kept, dropped) = (Stranger::new(), Stranger::new());
+    let rules = json!({"allow": ["/v1/key/describe/*"]});
+    let mut admin = cluster.nodes[near].dial().connect().await.expect("connect");
+    assert_done(&send(&mut admin, &write("readers", rules)).await);
+    for stranger in [&kept, &dropped] {
+        assert_done(&send(&mut admin, &assign("readers", &stranger.identity)).await);
+        let port = cluster.nodes[near].port;
+        assert_eq!(stranger.describe(port).await, 404, "allowed at once");
+    }
+    for index in [leader, far] {
+        until_describe(&kept, cluster.nodes[index].port, 404).await;
+    }
+
+    // Without the node that led.
+    cluster.nodes[leader].kill();
+    let path = format!("/v1/identity/delete/{}", dropped.identity);
+    let deleted = cluster.nodes[near].call("DELETE", &path).await;
+    assert_done(&deleted);
+    assert_eq!(dropped.describe(cluster.nodes[near].port).await, 403);
+    until_describe(&dropped, cluster.nodes[far].port, 403).await;
+    cluster.nodes[leader].start();
+    let port = cluster.nodes[leader].port;
+    assert_eq!(dropped.describe(port).await, 403, "it caught up first");
+    until_describe(&kept, port, 404).await;
+}
+
+/// Waits until `stranger` gets that status when it asks for a key that does not exist.
+async fn until_describe(stranger: &Stranger, port: u16, status: u16) {
+    let deadline = Instant::now() + LIMIT;
+    while stranger.describe(port).await != status {
+        assert!(Instant::now() < deadline, "not {status} on {port}");
+        pace(Duration::from_millis(20)).await;
+    }
 }
 
 /// The same on the command line, from a file and from standard input.

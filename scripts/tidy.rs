@@ -67,6 +67,7 @@ const LIBRARIES: &[Library] = &[
             "actor.rs",
             "actor/tests.rs",
             "ingress/tests.rs",
+            "raft_keystore/tests.rs",
             "messages.rs",
             "node/",
         ],

@@ -1,8 +1,8 @@
 //! A cluster of one node: a server that keeps its keys itself.
 
-use crate::harness::server::{Run, output_within, recorded_config};
-
 use std::time::Duration;
+
+use crate::harness::server::{Run, free_port, output_within, recorded_config};
 
 /// Draws a root key for `run`, as `root.key`.
 pub(crate) fn draw_root_key(run: &Run, file: &str) {
@@ -17,13 +17,16 @@ pub(crate) fn lone_cluster(run: &Run) -> String {
     draw_root_key(run, "root.key");
     let usual = recorded_config("http.yml");
     let (before, _) = usual.split_once("keystore:").expect("a keystore");
-    let cluster = "cluster:
+    let port = free_port();
+    format!(
+        "{before}cluster:
   name: node1
-  path: {RUN}/data
+  address: 127.0.0.1:{port}
+  path: {{RUN}}/data
   root_key:
-    file: {RUN}/root.key
+    file: {{RUN}}/root.key
   members:
-    node1: 127.0.0.1:7374
-";
-    format!("{before}{cluster}")
+    node1: 127.0.0.1:{port}
+"
+    )
 }

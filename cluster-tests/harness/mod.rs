@@ -1,6 +1,7 @@
 //! What the tests stand on: processes, certificates, raw clients, bounded waiting.
 
 pub(crate) mod certs;
+pub(crate) mod cluster;
 pub(crate) mod frames;
 pub(crate) mod http;
 pub(crate) mod load;

@@ -1,13 +1,19 @@
 //! Handlers of `/v1/cluster/`: for the admin of a node that is part of a cluster.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use super::context::Api;
+use super::dispatch::{Admitted, Body};
 use super::error::ApiError;
 use super::reply::Reply;
+use crate::base::name::is_valid_name;
 use crate::base::version::VERSION;
 use crate::gateway::{ClusterAdmin, Health, Overview};
-use crate::raft::{MemberView, Role};
+use crate::raft::{MemberView, MembershipError, Role};
 use crate::wire::cluster::{
-    ClusterHealth, ClusterStatus, MemberRole, MemberStatus, RootKeyStatus, RotationSummary,
+    self as wire, ClusterHealth, ClusterStatus, MemberRole, MemberStatus, RootKeyStatus,
+    RotationSummary,
 };
 use crate::wire::go_json::to_go_json;
 
@@ -29,6 +35,67 @@ pub(super) async fn rotate_root_key(api: &Api) -> Result<Reply, ApiError> {
         key_id: rotation.key_id.to_string(),
         resealed: rotation.resealed,
     })))
+}
+
+pub(super) async fn join(api: &Api, body: Body) -> Result<Reply, ApiError> {
+    let Body::Complete(body) = body else {
+        return Err(ApiError::InvalidBody);
+    };
+    let request = wire::parse_join(&body).map_err(|_| ApiError::InvalidBody)?;
+    if !is_valid_name(&request.name) || request.address.is_empty() {
+        return Err(ApiError::InvalidBody);
+    }
+    let (name, address) = (request.name, request.address);
+    changed(api, "joins", name, move |cluster, name| {
+        Box::pin(async move { cluster.join(name, &address, !request.learner).await })
+    })
+    .await
+}
+
+pub(super) async fn promote(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
+    let name = request.resource().to_owned();
+    changed(api, "becomes a voter", name, |cluster, name| {
+        Box::pin(cluster.promote(name))
+    })
+    .await
+}
+
+pub(super) async fn remove(api: &Api, request: &Admitted<'_>) -> Result<Reply, ApiError> {
+    let name = request.resource().to_owned();
+    changed(api, "is removed", name, |cluster, name| {
+        Box::pin(cluster.remove(name))
+    })
+    .await
+}
+
+pub(super) async fn leave(api: &Api) -> Result<Reply, ApiError> {
+    let name = "this node".to_owned();
+    changed(api, "leaves", name, |cluster, _| Box::pin(cluster.leave())).await
+}
+
+type Change<'a> = Pin<Box<dyn Future<Output = Result<(), MembershipError>> + Send + 'a>>;
+
+/// Changes the membership. Goes on if the client goes away.
+async fn changed(
+    api: &Api,
+    what: &'static str,
+    name: String,
+    change: impl for<'a> FnOnce(&'a ClusterAdmin, &'a str) -> Change<'a> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let cluster = cluster(api)?.clone();
+    let change = api.gateway.runtime().spawn(async move {
+        tracing::info!("member of the cluster: {name} {what}");
+        let changed = change(&cluster, &name).await;
+        if let Err(error) = &changed {
+            tracing::warn!(%error, "member of the cluster: {name} {what} not");
+        }
+        changed
+    });
+    match change.await {
+        Ok(changed) => changed?,
+        Err(_aborted) => return Err(ApiError::Overloaded),
+    }
+    Ok(Reply::empty())
 }
 
 /// The dispatcher lets nobody come here without a cluster.
@@ -84,6 +151,7 @@ fn member_status(overview: &Overview, known: &MemberView) -> MemberStatus {
     let view = &overview.view;
     let is_own = known.id == view.node_id;
     let is_leader = view.leader.as_ref().is_some_and(|(id, _)| *id == known.id);
+    let reachable = is_own || overview.reachable.contains(&known.id);
     let applied = match known.matched {
         _ if is_own => view.applied_index,
         Some(matched) => matched,
@@ -99,7 +167,7 @@ fn member_status(overview: &Overview, known: &MemberView) -> MemberStatus {
             Role::Follower if is_own => MemberRole::Follower,
             Role::Candidate if is_own => MemberRole::Candidate,
             _ if !known.is_voter => MemberRole::Learner,
-            _ if known.matched.is_some() => MemberRole::Follower,
+            _ if reachable => MemberRole::Follower,
             _ => MemberRole::Unknown,
         },
         voter: known.is_voter,
@@ -108,7 +176,7 @@ fn member_status(overview: &Overview, known: &MemberView) -> MemberStatus {
             true => view.last_log_index.saturating_sub(applied),
             false => 0,
         },
-        reachable: is_own || is_leader || known.matched.is_some(),
+        reachable,
         version: if is_own {
             VERSION.to_owned()
         } else {

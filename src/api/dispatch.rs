@@ -255,6 +255,10 @@ impl Api {
             Operation::ErrorLog => log::errors(self),
             Operation::AuditLog => log::audit(self),
             Operation::ClusterStatus => cluster::status(self).await,
+            Operation::JoinCluster => cluster::join(self, body).await,
+            Operation::PromoteMember => cluster::promote(self, request).await,
+            Operation::RemoveMember => cluster::remove(self, request).await,
+            Operation::LeaveCluster => cluster::leave(self).await,
             Operation::RotateRootKey => cluster::rotate_root_key(self).await,
         }
     }

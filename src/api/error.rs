@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::cache::LoadError;
 use crate::gateway::{PolicyChangeError, RotationError};
 use crate::keystore::StoreError;
+use crate::raft::MembershipError;
 
 /// What was being done when a keystore failed; the texts of the answers differ by it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,6 +97,8 @@ pub enum ApiError {
     TimedOut,
     /// The body did not arrive in time.
     BodyTimedOut,
+    /// The membership of the cluster was not changed.
+    Membership(MembershipError),
     /// The root key was not rotated.
     RootKeyNotRotated(Arc<RotationError>),
     /// A policy or an assignment was not changed.
@@ -132,6 +135,12 @@ impl ApiError {
             Self::TimedOut => Some("the time of the route is over".to_owned()),
             _ => None,
         }
+    }
+}
+
+impl From<MembershipError> for ApiError {
+    fn from(error: MembershipError) -> Self {
+        Self::Membership(error)
     }
 }
 

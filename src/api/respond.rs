@@ -8,7 +8,7 @@ use super::error::{ApiError, AuthenticationError, Verb};
 use super::reply::{Reply, ReplyBody};
 use crate::gateway::{PolicyChangeError, RotationError};
 use crate::keystore::StoreError;
-use crate::raft::{ClusterError, ProposeError};
+use crate::raft::{ClusterError, MembershipError, ProposeError};
 use crate::wire;
 
 /// A bound is reached.
@@ -139,6 +139,7 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::CreateFailed => fixed(500, "failed to create key"),
         ApiError::Store(verb, error) => store_error(*verb, error),
         ApiError::CorruptKey(_) => fixed(502, "failed to read key"),
+        ApiError::Membership(error) => membership_error(error),
         ApiError::RootKeyNotRotated(error) => rotation_error(error),
         ApiError::PolicyNotChanged(error) => policy_change_error(error),
         ApiError::NotReachable => fixed(504, "key store is not reachable"),
@@ -170,10 +171,22 @@ fn store_error(verb: Verb, error: &StoreError) -> (u16, Cow<'static, str>) {
     (502, Cow::Borrowed(message))
 }
 
+/// The texts are for the admin who asked.
+fn membership_error(error: &MembershipError) -> (u16, Cow<'static, str>) {
+    let status = match error {
+        MembershipError::Cluster(_) => 503,
+        MembershipError::NoSuchMember(_) => 404,
+        MembershipError::Conflict(_) => 409,
+    };
+    (status, error.to_string().into())
+}
+
 /// Whoever rotates is the admin, who may know what is in the way.
 fn rotation_error(error: &RotationError) -> (u16, Cow<'static, str>) {
     let status = match error {
-        RotationError::NothingNew(_) | RotationError::Busy => 409,
+        RotationError::NothingNew(_)
+        | RotationError::NotEverywhere { .. }
+        | RotationError::Busy => 409,
         RotationError::Propose(_) | RotationError::Unfinished => 503,
         RotationError::Seal(_) => 500,
     };

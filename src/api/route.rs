@@ -36,6 +36,10 @@ pub(super) enum Operation {
     ErrorLog,
     AuditLog,
     ClusterStatus,
+    JoinCluster,
+    PromoteMember,
+    RemoveMember,
+    LeaveCluster,
     RotateRootKey,
 }
 
@@ -142,7 +146,7 @@ const fn policy_route(
 }
 
 /// All routes; the ones that are called most stand first.
-pub(super) static ROUTES: [Route; 28] = [
+pub(super) static ROUTES: [Route; 32] = [
     route(
         Operation::Decrypt,
         "PUT",
@@ -202,6 +206,18 @@ pub(super) static ROUTES: [Route; 28] = [
     server_route(Operation::ErrorLog, "/v1/log/error", 0, false),
     server_route(Operation::AuditLog, "/v1/log/audit", 0, false),
     cluster_route(Operation::ClusterStatus, "GET", "/v1/cluster/status", 15),
+    Route {
+        body_bytes_max: 4096,
+        ..cluster_route(Operation::JoinCluster, "POST", "/v1/cluster/join", 120)
+    },
+    cluster_route(
+        Operation::PromoteMember,
+        "POST",
+        "/v1/cluster/promote/",
+        120,
+    ),
+    cluster_route(Operation::RemoveMember, "POST", "/v1/cluster/remove/", 120),
+    cluster_route(Operation::LeaveCluster, "POST", "/v1/cluster/leave", 120),
     cluster_route(
         Operation::RotateRootKey,
         "POST",

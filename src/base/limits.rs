@@ -106,7 +106,7 @@ pub const H2_EMPTY_FRAMES_MAX: usize = 1000;
 /// Bytes that an HTTP/2 connection buffers for sending.
 pub const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 
-/// Keys of a cluster, all of which are in memory: about half a gigabyte. This and the next four
+/// Keys of a cluster, all of which are in memory: about half a gigabyte. This and the next five
 /// decide which commands are rejected, so all nodes of a cluster must have the same.
 pub const CLUSTER_KEYS_MAX: usize = 1_000_000;
 
@@ -118,6 +118,10 @@ pub const CLUSTER_IDENTITIES_MAX: usize = 100_000;
 
 /// Keys that are being created in an external store.
 pub const CLUSTER_RESERVATIONS_MAX: usize = 10_000;
+
+/// Answers that a cluster remembers, so that a request which comes twice changes nothing twice. At
+/// that many it forgets the older half.
+pub const CLUSTER_ANSWERS_MAX: usize = 8192;
 
 /// Root keys of a cluster that are in use at the same time.
 pub const CLUSTER_ROOTS_MAX: usize = 8;
@@ -214,10 +218,60 @@ pub const VIEW_INTERVAL: Duration = Duration::from_millis(100);
 pub const RAFT_STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Log entries of one message.
-pub const APPEND_ENTRIES_MAX: u64 = 4096;
+pub const APPEND_ENTRIES_MAX: u64 = 64;
 
 /// Records that a rotation of the root key seals at a time.
 pub const RESEAL_BATCH: usize = 64;
 
 /// How often a rotation of the root key looks for what was created meanwhile.
 pub const RESEAL_ROUNDS_MAX: usize = 16;
+
+/// Connections of other nodes to the cluster port.
+pub const CLUSTER_CONNECTIONS_MAX: usize = 256;
+
+/// TLS handshakes under way on the cluster port. One more cuts the oldest: a node of the cluster is
+/// done within a few round trips, so that who only occupies places cannot keep it out.
+pub const CLUSTER_HANDSHAKES_MAX: usize = 128;
+
+/// Calls under way on one connection between nodes.
+pub const CLUSTER_STREAMS_MAX: u32 = 256;
+
+/// Size of one message between nodes.
+pub const CLUSTER_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Header list of one call between nodes.
+pub const CLUSTER_HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+
+/// What one stream between nodes may send before the receiver has taken it.
+pub const CLUSTER_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+
+/// What one connection between nodes may send before the receiver has taken it.
+pub const CLUSTER_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Time to reach another node and shake hands. Short, for the first packet after a partition should
+/// not wait for a retransmission timer that grew during it.
+pub const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for one call between nodes, whatever the caller asks for.
+pub const CLUSTER_CALL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// Piece of a snapshot on the wire.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+
+/// Largest snapshot that a node takes from another.
+pub const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
+
+/// Nodes of a cluster, learners included.
+pub const CLUSTER_NODES_MAX: usize = 64;
+
+/// Longest name or address of a node.
+pub const MEMBER_TEXT_BYTES_MAX: usize = 256;
+
+/// Time for the next part of a snapshot to arrive.
+pub const SNAPSHOT_PART_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Pause before a cluster is asked again to create the predefined keys.
+pub const PREDEFINED_KEYS_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a node asks itself whether what it has is too old to be served.
+pub const STALENESS_INTERVAL: Duration = Duration::from_millis(500);

@@ -1,7 +1,6 @@
 //! What an operator can see and do of the cluster, whatever brings the request.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -10,7 +9,7 @@ use super::root_rotation::{Rotation, RotationError, rotate};
 use super::seals::Seals;
 use crate::crypto::at_rest::{ClusterId, Epoch, RootKeyId};
 use crate::machine::Counts;
-use crate::raft::{ClusterError, ClusterView, RaftHandle};
+use crate::raft::{ClusterError, ClusterView, MembershipError, RaftHandle};
 
 /// The cluster, for its operators. Clones are the same.
 #[derive(Clone)]
@@ -52,8 +51,8 @@ pub struct Overview {
     pub counts: Counts,
     /// The current root key, and whether an older one is still in use.
     pub root: Option<(Epoch, RootKeyId, bool)>,
-    /// How long ago this node was part of a quorum.
-    pub contact_age: Option<Duration>,
+    /// The other members that answer.
+    pub reachable: Vec<u64>,
 }
 
 impl ClusterAdmin {
@@ -69,8 +68,10 @@ impl ClusterAdmin {
 
     /// The cluster as this node sees it; asks a quorum whether it is there.
     pub async fn overview(&self) -> Overview {
-        let quorum = self.raft.read_barrier().await;
+        let asked = (self.raft.read_barrier(), self.raft.reachable_members());
+        let (quorum, reachable) = futures_util::future::join(asked.0, asked.1).await;
         let view = self.raft.view();
+        let is_anybody_gone = reachable.len() + 1 < view.members.len();
         let (cluster_id, counts, root, is_restoring) = self.raft.with_state(|state| {
             let root = state.current_root().map(|root| {
                 let is_rotating = state.roots().len() > 1;
@@ -84,7 +85,7 @@ impl ClusterAdmin {
             _ if !view.is_member() => Health::NotAMember,
             Err(_) => Health::NoQuorum,
             Ok(()) if is_restoring => Health::Restoring,
-            Ok(()) if is_anybody_behind(&view) => Health::Degraded,
+            Ok(()) if is_anybody_gone || is_anybody_behind(&view) => Health::Degraded,
             Ok(()) => Health::Healthy,
         };
         Overview {
@@ -94,8 +95,49 @@ impl ClusterAdmin {
             view,
             counts,
             root,
-            contact_age: self.raft.contact_age(),
+            reachable,
         }
+    }
+
+    /// Admits the fresh node at `address` as the member `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError`].
+    pub async fn join(
+        &self,
+        name: &str,
+        address: &str,
+        as_voter: bool,
+    ) -> Result<(), MembershipError> {
+        self.raft.admit(name, address, as_voter).await
+    }
+
+    /// Lets the learner `name` vote.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError`].
+    pub async fn promote(&self, name: &str) -> Result<(), MembershipError> {
+        self.raft.promote(name).await
+    }
+
+    /// Takes the member `name` out.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError`].
+    pub async fn remove(&self, name: &str) -> Result<(), MembershipError> {
+        self.raft.remove(name).await
+    }
+
+    /// Takes this node out of its cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`MembershipError`].
+    pub async fn leave(&self) -> Result<(), MembershipError> {
+        self.raft.remove(&self.raft.settings().name).await
     }
 
     /// Rotates the root key to the preferred one of this node. Goes on if the caller goes away.

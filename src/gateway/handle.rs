@@ -1,8 +1,8 @@
 //! The gateway as others see it.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -40,6 +40,8 @@ struct Shared {
     /// The generation of `current`, for the hot path.
     generation: AtomicU64,
     offline: AtomicBool,
+    /// Taken by whoever replaces `current`: writers must not overlap.
+    writer: Mutex<()>,
     runtime: Handle,
 }
 
@@ -87,6 +89,7 @@ impl Gateway {
             current: Published::new(current),
             generation: AtomicU64::new(0),
             offline: AtomicBool::new(false),
+            writer: Mutex::new(()),
             runtime,
         };
         Self {
@@ -218,8 +221,31 @@ impl Gateway {
         self.shared.offline.store(offline, Ordering::Release);
     }
 
-    /// Replaces the store. For the actor alone: writers must not overlap.
+    /// Makes whoever keeps something of the store ask again: it may be gone there.
+    pub fn renew(&self) {
+        let _writer = self.writer();
+        let current = self.current();
+        // The store goes on in the next generation, which will close it.
+        current.closed.store(true, Ordering::Release);
+        self.publish_store(Arc::clone(&current.store));
+    }
+
+    /// Replaces the store. For the actor alone.
     pub(super) fn replace(&self, store: Arc<dyn KeyStore>) {
+        let _writer = self.writer();
+        self.publish_store(store);
+        self.shared.offline.store(false, Ordering::Release);
+    }
+
+    fn writer(&self) -> MutexGuard<'_, ()> {
+        // It guards no data that could be left half-changed.
+        self.shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish_store(&self, store: Arc<dyn KeyStore>) {
         let generation = self.generation() + 1;
         self.shared.current.publish(Current {
             store,
@@ -228,7 +254,6 @@ impl Gateway {
             closed: AtomicBool::new(false),
         });
         self.shared.generation.store(generation, Ordering::Release);
-        self.shared.offline.store(false, Ordering::Release);
     }
 
     /// The runtime on which calls of the store run.

@@ -1,20 +1,23 @@
 //! Applies commands to the state. Never fails and never panics, whatever a command holds: what
 //! cannot be done is rejected, and what is rejected changes nothing.
+//!
+//! A proposer that loses its leader proposes again, and in the end both proposals may be applied,
+//! the second at any time later. Most operations say themselves what they expect to find; of the
+//! others the last few thousand answers are remembered. Otherwise a late deletion would hit another
+//! key of the name, and a late creation would bring a deleted key back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use super::codec;
 use super::command::{Command, Op, Proposal, RequestId, RestoreId};
 use super::outcome::{Outcome, Rejection};
 use super::record::{
-    AssignmentRecord, Digest32, Header, KeyRecord, PolicyRecord, RecordId, RecordKind, Reservation,
-    RootEpoch, Sealed, SealedVersion,
+    Answer, AssignmentRecord, Digest32, Header, KeyRecord, PolicyRecord, RecordId, RecordKind,
+    Reservation, RootEpoch, Sealed, SealedVersion,
 };
-use super::state::{Change, Record, State};
-use crate::base::limits::{CLUSTER_ROOTS_MAX, RECORD_BYTES_MAX};
+use super::state::{self, Change, Record, State};
+use crate::base::limits::{CLUSTER_ANSWERS_MAX, CLUSTER_ROOTS_MAX, RECORD_BYTES_MAX};
 use crate::base::name::is_valid_name;
 use crate::crypto::at_rest::{ClusterId, Epoch, FIRST_EPOCH};
 
@@ -47,9 +50,20 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     fn apply(&mut self, proposal: &Proposal) -> Result<Outcome, Rejection> {
-        self.admit(&proposal.op)?;
         let id = proposal.request_id;
-        match &proposal.op {
+        if let Some(answer) = self.state.answers.get(&Answer::name(id)) {
+            return Ok(answer.outcome.clone());
+        }
+        self.admit(&proposal.op)?;
+        let outcome = self.perform(id, &proposal.op)?;
+        if is_remembered(&proposal.op) {
+            self.remember(id, outcome.clone());
+        }
+        Ok(outcome)
+    }
+
+    fn perform(&mut self, id: RequestId, op: &Op) -> Result<Outcome, Rejection> {
+        match op {
             Op::Found { cluster_id, root } => self.found(*cluster_id, root),
             Op::CreateKey { name, record } => self.create_key(id, name, record),
             Op::DeleteKey { name } => self.delete_key(name),
@@ -120,7 +134,7 @@ impl Batch<'_> {
             cluster_id: Some(cluster_id),
             roots: vec![root.clone()],
             ..Header::default()
-        })?;
+        });
         Ok(Outcome::Founded)
     }
 
@@ -146,13 +160,12 @@ impl Batch<'_> {
     }
 
     fn delete_key(&mut self, name: &str) -> Result<Outcome, Rejection> {
-        if self.state.key(name).is_none() {
-            return Err(Rejection::NotFound);
-        }
+        let created_by = self.state.key(name).ok_or(Rejection::NotFound)?.request_id;
+        self.remove::<KeyRecord>(name)?;
+        self.remember(created_by, Outcome::Created);
         let mut header = Header::clone(&self.state.header);
         header.delete_epoch = header.delete_epoch.saturating_add(1);
-        self.set_header(header)?;
-        self.remove::<KeyRecord>(name)?;
+        self.set_header(header);
         Ok(Outcome::Deleted)
     }
 
@@ -204,7 +217,7 @@ impl Batch<'_> {
             return Err(Rejection::TooMany);
         }
         header.roots.push(root.clone());
-        self.set_header(header)?;
+        self.set_header(header);
         Ok(Outcome::Done)
     }
 
@@ -248,7 +261,7 @@ impl Batch<'_> {
             return Err(Rejection::RecordsOfOlderEpoch);
         }
         header.roots.retain(|root| root.epoch == epoch);
-        self.set_header(header)?;
+        self.set_header(header);
         Ok(Outcome::Done)
     }
 
@@ -279,6 +292,8 @@ impl Batch<'_> {
             Some(known) if known.request_id != request_id => Err(Rejection::Changed),
             _ => {
                 self.remove::<Reservation>(name)?;
+                // What became of the claim only the external store tells.
+                self.remember(request_id, Outcome::Rejected(Rejection::Changed));
                 Ok(Outcome::Done)
             }
         }
@@ -302,7 +317,7 @@ impl Batch<'_> {
         header.roots = roots.to_vec();
         header.delete_epoch = header.delete_epoch.saturating_add(1);
         header.restoring = Some(restore_id);
-        self.set_header(header)?;
+        self.set_header(header);
         self.clear::<PolicyRecord>();
         self.clear::<AssignmentRecord>();
         self.clear::<KeyRecord>();
@@ -332,7 +347,7 @@ impl Batch<'_> {
         header.delete_epoch = header.delete_epoch.saturating_add(1);
         header.restoring = None;
         header.restored = Some(restore_id);
-        self.set_header(header)?;
+        self.set_header(header);
         Ok(Outcome::Done)
     }
 
@@ -369,7 +384,12 @@ impl Batch<'_> {
         if map.size() >= T::COUNT_MAX && !map.contains_key(name) {
             return Err(Rejection::TooMany);
         }
-        self.stage(RecordId::new(T::KIND, name), &record)?;
+        let value = codec::encode(&record).map_err(|_| Rejection::TooLarge)?;
+        if value.len() > RECORD_BYTES_MAX {
+            return Err(Rejection::TooLarge);
+        }
+        let id = RecordId::new(T::KIND, name);
+        self.changes.insert(id, Some(value));
         T::map(self.state).insert_mut(name.to_owned(), record);
         Ok(())
     }
@@ -388,20 +408,65 @@ impl Batch<'_> {
         }
     }
 
-    fn set_header(&mut self, header: Header) -> Result<(), Rejection> {
-        self.stage(RecordId::new(RecordKind::Header, ""), &header)?;
+    fn set_header(&mut self, header: Header) {
+        let id = RecordId::new(RecordKind::Header, "");
+        self.changes.insert(id, Some(state::encoded(&header)));
         self.state.header = Arc::new(header);
-        Ok(())
     }
 
-    /// Notes what is to be written for a record: the last step of a change that can be rejected.
-    fn stage<T: Serialize>(&mut self, id: RecordId, record: &T) -> Result<(), Rejection> {
-        let value = codec::encode(record).map_err(|_| Rejection::TooLarge)?;
-        if value.len() > RECORD_BYTES_MAX {
-            return Err(Rejection::TooLarge);
+    /// From now on this is the answer to that request, whatever it asks.
+    fn remember(&mut self, request_id: RequestId, outcome: Outcome) {
+        let mut header = Header::clone(&self.state.header);
+        header.answers = header.answers.saturating_add(1);
+        let sequence = header.answers;
+        self.set_header(header);
+        let name = Answer::name(request_id);
+        let answer = Answer { sequence, outcome };
+        let id = RecordId::new(RecordKind::Answer, &name);
+        self.changes.insert(id, Some(state::encoded(&answer)));
+        self.state.answers.insert_mut(name, answer);
+        if self.state.answers.size() >= CLUSTER_ANSWERS_MAX {
+            self.forget(sequence.saturating_sub(CLUSTER_ANSWERS_MAX as u64 / 2));
         }
-        self.changes.insert(id, Some(value));
-        Ok(())
+    }
+
+    /// Forgets the answers up to that one.
+    fn forget(&mut self, sequence: u64) {
+        let answers = self.state.answers.iter();
+        let old: Vec<String> = answers
+            .filter(|(_, answer)| answer.sequence <= sequence)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in old {
+            self.state.answers.remove_mut(&name);
+            self.changes
+                .insert(RecordId::new(RecordKind::Answer, &name), None);
+        }
+    }
+}
+
+/// Whether an operation would do harm if it were done again later, after others.
+fn is_remembered(op: &Op) -> bool {
+    match op {
+        Op::DeleteKey { .. }
+        | Op::PutPolicy { .. }
+        | Op::DeletePolicy { .. }
+        | Op::AssignIdentity { .. }
+        | Op::DeleteIdentity { .. }
+        | Op::Release { .. }
+        | Op::BeginRestore { .. }
+        | Op::EndRestore { .. } => true,
+        // The request id of a key or of a claim is remembered when that is removed; the others
+        // name the epoch, the ciphertext or the restore that they are about.
+        Op::Found { .. }
+        | Op::CreateKey { .. }
+        | Op::BeginRootRotation { .. }
+        | Op::Reseal { .. }
+        | Op::EndRootRotation { .. }
+        | Op::Reserve { .. }
+        | Op::RestoreKey { .. }
+        | Op::RestorePolicy { .. }
+        | Op::RestoreIdentity { .. } => false,
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Command {
 /// One change that somebody asks for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Tells a retry from another request of the same content.
+    /// Tells a retry from another request of the same content. Once a request changed something, a
+    /// retry has the same outcome and changes nothing.
     pub request_id: RequestId,
     /// The change.
     pub op: Op,
@@ -86,7 +87,7 @@ pub enum Op {
         /// Its versions.
         record: KeyRecord,
     },
-    /// Deletes a key. `NotFound` if there is none, also for a retry: the proposer knows.
+    /// Deletes a key. `NotFound` if there is none.
     DeleteKey {
         /// Name of the key.
         name: String,
@@ -142,7 +143,8 @@ pub enum Op {
         epoch: Epoch,
     },
     /// Claims the creation of a key in an external store. The first claim wins, and all learn its
-    /// value. `WrongEpoch` as for [`Self::CreateKey`].
+    /// value. `WrongEpoch` as for [`Self::CreateKey`], `Changed` if this very claim was released
+    /// meanwhile.
     Reserve {
         /// Name of the key.
         name: String,

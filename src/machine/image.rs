@@ -18,8 +18,8 @@ use super::codec::CodecError;
 use super::record::{Digest32, RecordId, RecordKind};
 use super::state::State;
 use crate::base::limits::{
-    CLUSTER_IDENTITIES_MAX, CLUSTER_KEYS_MAX, CLUSTER_POLICIES_MAX, CLUSTER_RESERVATIONS_MAX,
-    RECORD_BYTES_MAX,
+    CLUSTER_ANSWERS_MAX, CLUSTER_IDENTITIES_MAX, CLUSTER_KEYS_MAX, CLUSTER_POLICIES_MAX,
+    CLUSTER_RESERVATIONS_MAX, RECORD_BYTES_MAX,
 };
 
 const MAGIC: [u8; 8] = *b"kes-imag";
@@ -137,7 +137,7 @@ pub(super) fn prefix(id: &RecordId, value: &[u8]) -> Vec<u8> {
     prefix
 }
 
-fn counts(state: &State) -> [u64; 5] {
+fn counts(state: &State) -> [u64; RecordKind::ALL.len()] {
     let counts = state.counts();
     RecordKind::ALL.map(|kind| match kind {
         RecordKind::Header => u64::from(state.has_header()),
@@ -145,6 +145,7 @@ fn counts(state: &State) -> [u64; 5] {
         RecordKind::Identity => counts.identities as u64,
         RecordKind::Key => counts.keys as u64,
         RecordKind::Reservation => counts.reservations as u64,
+        RecordKind::Answer => state.answers.size() as u64,
     })
 }
 
@@ -155,6 +156,7 @@ fn count_max(kind: RecordKind) -> u64 {
         RecordKind::Identity => CLUSTER_IDENTITIES_MAX as u64,
         RecordKind::Key => CLUSTER_KEYS_MAX as u64,
         RecordKind::Reservation => CLUSTER_RESERVATIONS_MAX as u64,
+        RecordKind::Answer => CLUSTER_ANSWERS_MAX as u64,
     }
 }
 

@@ -53,7 +53,7 @@ pub enum Rejection {
     /// Not the epoch, or not an epoch, of a root key that may be used here. Seal again.
     #[error("the root key is not in use")]
     WrongEpoch,
-    /// What is to be replaced is not what the proposer saw.
+    /// What is to be replaced, or was claimed, is not there any more.
     #[error("it was changed meanwhile")]
     Changed,
     /// Something is sealed under an older root key.

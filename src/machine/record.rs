@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::command::{RequestId, RestoreId};
+use super::outcome::Outcome;
 use crate::base::clock::Timestamp;
 use crate::base::name::is_valid_name;
 use crate::crypto::at_rest::{self, ClusterId, Epoch};
@@ -189,10 +190,27 @@ pub(super) struct Header {
     pub(super) roots: Vec<RootEpoch>,
     /// Deleted keys, and restores, since the cluster was founded.
     pub(super) delete_epoch: u64,
+    /// Answers that were remembered since then.
+    pub(super) answers: u64,
     /// The restore under way.
     pub(super) restoring: Option<RestoreId>,
     /// The last restore that ended well.
     pub(super) restored: Option<RestoreId>,
+}
+
+/// What a request was answered that must not be done again if it comes late for a second time.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Answer {
+    /// Counts the answers: the older are forgotten first.
+    pub(super) sequence: u64,
+    pub(super) outcome: Outcome,
+}
+
+impl Answer {
+    /// The name of the answer to that request.
+    pub(super) fn name(request_id: RequestId) -> String {
+        format!("{request_id:032x}")
+    }
 }
 
 /// What a record is.
@@ -208,16 +226,19 @@ pub enum RecordKind {
     Key,
     /// A [`Reservation`] under the key's name.
     Reservation,
+    /// The answer to a request under its id in hex.
+    Answer,
 }
 
 impl RecordKind {
     /// All kinds, in their order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Header,
         Self::Policy,
         Self::Identity,
         Self::Key,
         Self::Reservation,
+        Self::Answer,
     ];
 
     /// The first byte of a record's id.
@@ -228,6 +249,7 @@ impl RecordKind {
             Self::Identity => 3,
             Self::Key => 4,
             Self::Reservation => 5,
+            Self::Answer => 6,
         }
     }
 }
@@ -250,7 +272,7 @@ impl RecordId {
         }
     }
 
-    /// The id as bytes, in the same order: one byte for the kind, 1 to 5, then the name. Other
+    /// The id as bytes, in the same order: one byte for the kind, 1 to 6, then the name. Other
     /// first bytes are free for what storage keeps beside the records.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(1 + self.name.len());
@@ -288,7 +310,7 @@ mod tests {
         for bytes in [
             b"".as_slice(),
             b"\x00a",
-            b"\x06a",
+            b"\x07a",
             b"\x01a",
             b"\x04",
             b"\x04-",
@@ -303,8 +325,8 @@ mod tests {
     proptest! {
         #[test]
         fn ids_sort_as_their_bytes(
-            a in (0..5_usize, "[a-b]{1,3}"),
-            b in (0..5_usize, "[a-b]{1,3}"),
+            a in (0..6_usize, "[a-b]{1,3}"),
+            b in (0..6_usize, "[a-b]{1,3}"),
         ) {
             let id = |(kind, name): (usize, String)| match RecordKind::ALL[kind] {
                 RecordKind::Header => RecordId::new(RecordKind::Header, ""),

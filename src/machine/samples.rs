@@ -89,19 +89,43 @@ pub(super) fn command(proposals: &[Proposal]) -> Command {
 /// What founds the cluster.
 pub(super) fn founding() -> Proposal {
     let (cluster_id, root) = (CLUSTER, root(1));
-    proposal(0, Op::Found { cluster_id, root })
+    proposal(u128::MAX, Op::Found { cluster_id, root })
 }
 
-/// Proposals to a cluster that most often is founded.
+/// Proposals to a cluster that most often is founded. Every request has an id of its own, and some
+/// come again later.
 pub(super) fn proposals() -> impl Strategy<Value = Vec<Proposal>> {
-    let one = (1..4_u128, op()).prop_map(|(request_id, op)| proposal(request_id, op));
-    let many = prop::collection::vec(one, 0..60);
-    (prop::bool::weighted(0.95), many).prop_map(|(founded, mut proposals)| {
+    let again = prop::option::weighted(0.2, any::<prop::sample::Index>());
+    let many = prop::collection::vec((op(), again), 0..60);
+    (prop::bool::weighted(0.95), many).prop_map(|(founded, ops)| {
+        let mut proposals = Vec::new();
         if founded {
-            proposals.insert(0, founding());
+            proposals.push(founding());
+        }
+        for (request_id, (mut op, again)) in (1..).zip(ops) {
+            let earlier = again.filter(|_| !proposals.is_empty());
+            if let Some(earlier) = earlier {
+                proposals.push(earlier.get(&proposals).clone());
+                continue;
+            }
+            aim(&mut op, &proposals);
+            proposals.push(proposal(request_id, op));
         }
         proposals
     })
+}
+
+/// Lets most releases release what was claimed.
+fn aim(op: &mut Op, earlier: &[Proposal]) {
+    let Op::Release { name, request_id } = op else {
+        return;
+    };
+    let claim = earlier.iter().rfind(
+        |proposal| matches!(&proposal.op, Op::Reserve { name: claimed, .. } if claimed == name),
+    );
+    if let (Some(claim), 2..) = (claim, *request_id) {
+        *request_id = claim.request_id;
+    }
 }
 
 fn op() -> impl Strategy<Value = Op> {

@@ -14,12 +14,12 @@ use super::codec::{self, CodecError};
 use super::command::RestoreId;
 use super::image;
 use super::record::{
-    AssignmentRecord, Digest32, Header, KeyRecord, PolicyRecord, RecordId, RecordKind, Reservation,
-    RootEpoch, Sealed,
+    Answer, AssignmentRecord, Digest32, Header, KeyRecord, PolicyRecord, RecordId, RecordKind,
+    Reservation, RootEpoch, Sealed,
 };
 use crate::base::limits::{
-    CLUSTER_IDENTITIES_MAX, CLUSTER_KEYS_MAX, CLUSTER_POLICIES_MAX, CLUSTER_RESERVATIONS_MAX,
-    RECORD_BYTES_MAX,
+    CLUSTER_ANSWERS_MAX, CLUSTER_IDENTITIES_MAX, CLUSTER_KEYS_MAX, CLUSTER_POLICIES_MAX,
+    CLUSTER_RESERVATIONS_MAX, RECORD_BYTES_MAX,
 };
 use crate::crypto::at_rest::ClusterId;
 
@@ -34,6 +34,7 @@ pub struct State {
     pub(super) identities: Map<AssignmentRecord>,
     pub(super) keys: Map<KeyRecord>,
     pub(super) reservations: Map<Reservation>,
+    pub(super) answers: Map<Answer>,
 }
 
 /// What is to be written for an applied command: the record as encoded, or its removal.
@@ -164,8 +165,8 @@ impl State {
     }
 
     /// SHA-256 over what a backup restores: the cluster's id and root keys, policies, identities
-    /// and keys. Neither claims in external stores nor what the restoring cluster counts. Reads
-    /// everything.
+    /// and keys. Neither claims in external stores nor what concerns the requests to a cluster.
+    /// Reads everything.
     pub fn content_digest(&self) -> Digest32 {
         let header = Header {
             cluster_id: self.header.cluster_id,
@@ -175,6 +176,7 @@ impl State {
         let content = Self {
             header: Arc::new(header),
             reservations: Map::default(),
+            answers: Map::default(),
             ..self.clone()
         };
         content.digest()
@@ -192,6 +194,7 @@ impl State {
             .chain(records_of(&self.identities))
             .chain(records_of(&self.keys))
             .chain(records_of(&self.reservations))
+            .chain(records_of(&self.answers))
     }
 
     /// A state that knows nothing has no records, not even that.
@@ -237,6 +240,7 @@ impl State {
             RecordKind::Identity => self.identities.insert_mut(name, codec::decode(value)?),
             RecordKind::Key => self.keys.insert_mut(name, codec::decode(value)?),
             RecordKind::Reservation => self.reservations.insert_mut(name, codec::decode(value)?),
+            RecordKind::Answer => self.answers.insert_mut(name, codec::decode(value)?),
         }
         Ok(id)
     }
@@ -297,6 +301,15 @@ impl Record for Reservation {
     }
 }
 
+impl Record for Answer {
+    const KIND: RecordKind = RecordKind::Answer;
+    const COUNT_MAX: usize = CLUSTER_ANSWERS_MAX;
+
+    fn map(state: &mut State) -> &mut Map<Self> {
+        &mut state.answers
+    }
+}
+
 fn named<T>(map: &Map<T>) -> impl Iterator<Item = (&str, &T)> {
     map.iter().map(|(name, record)| (name.as_str(), record))
 }
@@ -305,9 +318,11 @@ fn records_of<T: Record>(map: &Map<T>) -> impl Iterator<Item = (RecordId, Vec<u8
     named(map).map(|(name, record)| (RecordId::new(T::KIND, name), encoded(record)))
 }
 
+/// The encoding of what is in a state, or is of so few bytes as a header or an answer.
 #[expect(clippy::expect_used, reason = "cannot fail, see below")]
-fn encoded<T: Serialize>(record: &T) -> Vec<u8> {
-    codec::encode(record).expect("what is in a state was encoded or decoded before")
+pub(super) fn encoded<T: Serialize>(record: &T) -> Vec<u8> {
+    codec::encode(record)
+        .expect("only what was encoded or decoded before, or is bounded, comes here")
 }
 
 #[cfg(test)]

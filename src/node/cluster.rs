@@ -1,5 +1,6 @@
 //! This node's part of a cluster: prepared from the configuration, started, and kept over reloads.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,20 +9,24 @@ use tokio::runtime::Handle;
 
 use super::error::NodeError;
 use super::policies;
+use super::prepare::{bind, create_predefined_keys, listen_address};
 use crate::authz::Authorizer;
 use crate::authz::actor::AuthzActor;
 use crate::base::exit::DeathWatch;
-use crate::base::secret::SecretString;
+use crate::base::limits::{PREDEFINED_KEYS_PAUSE, STALENESS_INTERVAL};
+use crate::base::secret::{Key256, SecretString};
+use crate::base::snapshot::Published;
 use crate::config::{ClusterConfig, Config, KeystoreConfig};
-use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError};
-use crate::gateway::{ClusterAdmin, PolicyAdmin, RaftKeyStore, Seals};
+use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError, RootKeyId};
+use crate::gateway::{ClusterAdmin, Gateway, PolicyAdmin, RaftKeyStore, Seals};
 use crate::keystore::{KeyStore, StoreDescription};
-use crate::raft::{ClusterNode, Settings};
+use crate::raft::{ClusterNode, Parts, RaftHandle, Settings};
 use crate::storage::{RealDisk, Storage};
 
 /// The cluster of a configuration, before anything of it is opened.
 pub(super) struct PreparedCluster {
     settings: Settings,
+    listen: SocketAddr,
     path: PathBuf,
     keyring: Keyring,
 }
@@ -46,6 +51,7 @@ impl PreparedCluster {
         }
         Ok(Some(Self {
             settings: settings(cluster),
+            listen: listen_address(&cluster.address)?,
             path: cluster.path.clone(),
             keyring: keyring(cluster)?,
         }))
@@ -60,6 +66,33 @@ impl PreparedCluster {
     }
 }
 
+/// The state is applied before this hears of it, so what is loaded after a renewal is as new.
+async fn follow_deletes(raft: RaftHandle, gateway: Gateway) {
+    let seen = || raft.with_state(|state| state.delete_epoch());
+    let (mut index, mut epoch) = (raft.applied_index(), seen());
+    while raft.applied(index + 1).await {
+        index = raft.applied_index();
+        let now = seen();
+        if now != epoch {
+            epoch = now;
+            gateway.renew();
+        }
+    }
+}
+
+async fn follow_staleness(raft: RaftHandle, gateway: Gateway) {
+    let mut was_stale = raft.is_stale();
+    loop {
+        tokio::time::sleep(STALENESS_INTERVAL).await;
+        let is_stale = raft.is_stale();
+        if is_stale && !was_stale {
+            tracing::warn!("no contact to a quorum for too long: keys are not served from here");
+            gateway.renew();
+        }
+        was_stale = is_stale;
+    }
+}
+
 fn settings(cluster: &ClusterConfig) -> Settings {
     Settings {
         name: cluster.name.clone(),
@@ -70,6 +103,16 @@ fn settings(cluster: &ClusterConfig) -> Settings {
         election_timeout: cluster.election,
         stale_reads_max: cluster.stale_reads,
     }
+}
+
+fn ids(keyring: &Keyring) -> Vec<RootKeyId> {
+    keyring.keys().iter().map(RootKey::id).collect()
+}
+
+/// What the authority of each root key is derived from.
+fn authority_seeds(keyring: &Keyring) -> Vec<Key256> {
+    let seed = |key: &RootKey| key.derive(b"kes cluster tls", b"kes/tls/1");
+    keyring.keys().iter().map(seed).collect()
 }
 
 fn keyring(cluster: &ClusterConfig) -> Result<Keyring, NodeError> {
@@ -90,6 +133,8 @@ fn keyring(cluster: &ClusterConfig) -> Result<Keyring, NodeError> {
 pub(super) struct RunningCluster {
     node: ClusterNode,
     seals: Arc<Seals>,
+    /// Which root keys this node has.
+    root_keys: Published<Vec<RootKeyId>>,
 }
 
 impl RunningCluster {
@@ -104,9 +149,15 @@ impl RunningCluster {
     ) -> Result<Self, NodeError> {
         let PreparedCluster {
             settings,
+            listen,
             path,
             keyring,
         } = prepared;
+        let listener = bind(listen)?;
+        let is_alone = settings
+            .founders
+            .iter()
+            .all(|(name, _)| *name == settings.name);
         let opened = tokio::task::spawn_blocking(move || Storage::open(&path, Arc::new(RealDisk)));
         let storage = match opened.await {
             Ok(storage) => storage.map_err(|error| NodeError::Cluster(error.to_string()))?,
@@ -118,11 +169,32 @@ impl RunningCluster {
             .map_err(|error| NodeError::Cluster(error.to_string()))?;
         let founder = Arc::clone(&seals);
         let found = Arc::new(move || founder.founding());
-        let node = ClusterNode::start(storage, settings, &Handle::current(), found, watch)
+        let root_keys = Published::new(ids(&seals.keyring()));
+        let parts = Parts {
+            storage,
+            settings,
+            listener,
+            authority_seeds: authority_seeds(&seals.keyring()),
+            root_keys: root_keys.clone(),
+            found,
+        };
+        let node = ClusterNode::start(parts, &Handle::current(), watch)
             .await
             .map_err(|error| NodeError::Cluster(error.to_string()))?;
-        node.until_founded().await;
-        Ok(Self { node, seals })
+        if is_alone {
+            node.until_founded().await;
+        }
+        Ok(Self {
+            node,
+            seals,
+            root_keys,
+        })
+    }
+
+    /// Whether it can be asked for something now.
+    pub(super) fn is_ready(&self) -> bool {
+        let raft = self.node.handle();
+        raft.view().leader.is_some() && raft.with_state(|state| state.cluster_id().is_some())
     }
 
     /// Its keystore.
@@ -153,6 +225,32 @@ impl RunningCluster {
         Ok(PolicyAdmin::new(raft, authorizer.clone(), in_force))
     }
 
+    /// Makes `gateway` forget what it knows of keys whenever one was deleted, by whichever node, and
+    /// when this node has been without contact for so long that it must not be believed any more.
+    pub(super) fn keep_fresh(&self, gateway: Gateway) {
+        let raft = self.node.handle().clone();
+        drop(Handle::current().spawn(follow_deletes(raft.clone(), gateway.clone())));
+        drop(Handle::current().spawn(follow_staleness(raft, gateway)));
+    }
+
+    /// Creates those of the keys `names` that do not exist, as `admin`, as soon as the cluster can.
+    /// Until then the node is up and says 503: it may be the others that wait for it.
+    pub(super) fn create_keys_when_possible(&self, names: Vec<String>, admin: String) {
+        let store = self.store();
+        let created = async move {
+            let mut told = String::new();
+            while let Err(error) = create_predefined_keys(&*store, &names, &admin).await {
+                let text = error.to_string();
+                if text != told {
+                    tracing::warn!("{text}: it will be tried again");
+                    told = text;
+                }
+                tokio::time::sleep(PREDEFINED_KEYS_PAUSE).await;
+            }
+        };
+        drop(Handle::current().spawn(created));
+    }
+
     /// The root keys of another configuration, if they are all that the cluster uses. Everything
     /// else about a cluster stays as it was when the node started.
     ///
@@ -169,8 +267,17 @@ impl RunningCluster {
     }
 
     /// Uses the root keys of `next` from now on.
-    pub(super) fn use_seals(&self, next: &Seals) {
+    ///
+    /// # Errors
+    ///
+    /// [`NodeError::Cluster`] if TLS cannot use them; nothing has changed then.
+    pub(super) fn use_seals(&self, next: &Seals) -> Result<(), NodeError> {
+        self.node
+            .replace_authorities(&authority_seeds(&next.keyring()))
+            .map_err(|error| NodeError::Cluster(error.to_string()))?;
         self.seals.replace(next);
+        self.root_keys.publish(ids(&next.keyring()));
+        Ok(())
     }
 
     /// Ends it.

@@ -3,14 +3,16 @@
 
 use actix::Addr;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::error::NodeError;
 use super::tell::tell;
 use crate::authz::actor::AuthzActor;
 use crate::authz::messages::ReplaceReplicated;
 use crate::base::exit::DeathWatch;
+use crate::base::limits::BARRIER_TIMEOUT;
 use crate::gateway::replicated_policies;
-use crate::raft::RaftHandle;
+use crate::raft::{ClusterError, RaftHandle};
 
 /// Puts the policies of the cluster in force, and from then on each change of them. The receiver
 /// tells up to which revision they are. `watch` tells if that ends before the cluster does: rights
@@ -26,7 +28,7 @@ pub(super) async fn follow(
 ) -> Result<watch::Receiver<u64>, NodeError> {
     // What was agreed on while this node was away should hold from its first request on. Without a
     // quorum nobody can tell, and what is known here must do.
-    if let Err(error) = raft.read_barrier().await {
+    if let Err(error) = catch_up(&raft).await {
         tracing::warn!(%error, "the policies of the cluster may be older than they should be");
     }
     let mut changes = raft.watch_policies();
@@ -47,6 +49,25 @@ pub(super) async fn follow(
         watch.disarm();
     });
     Ok(receiver)
+}
+
+/// Applies what was agreed on while this node was away, if that can be known soon.
+async fn catch_up(raft: &RaftHandle) -> Result<(), ClusterError> {
+    let has_history = raft.with_state(|state| state.cluster_id().is_some());
+    let deadline = Instant::now() + BARRIER_TIMEOUT;
+    let mut view = raft.watch_view();
+    loop {
+        match raft.read_barrier().await {
+            // Raft has just been started and has not read yet what it is part of.
+            Err(error @ ClusterError::NotMember) if has_history => {
+                let changed = tokio::time::timeout_at(deadline, view.changed()).await;
+                if !matches!(changed, Ok(Ok(()))) {
+                    return Err(error);
+                }
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Gives the revision of what is in force now.

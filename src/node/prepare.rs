@@ -51,7 +51,7 @@ pub(super) enum PreparedStore {
     /// In a store that is open.
     Open(Arc<dyn KeyStore>),
     /// In the cluster, which is opened once in the life of a node.
-    Cluster(PreparedCluster),
+    Cluster(Box<PreparedCluster>),
 }
 
 /// The part of a configuration that is taken over without a signal.
@@ -82,7 +82,7 @@ impl Prepared {
                 config::LogFormat::Json => Format::Json,
             },
             store: match PreparedCluster::load(&config)? {
-                Some(cluster) => PreparedStore::Cluster(cluster),
+                Some(cluster) => PreparedStore::Cluster(Box::new(cluster)),
                 None => PreparedStore::Open(store::open(&config.keystore)?),
             },
             tls,

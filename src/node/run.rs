@@ -83,12 +83,17 @@ impl Node {
         let (store, cluster) = match prepared.store {
             PreparedStore::Open(store) => (store, None),
             PreparedStore::Cluster(cluster) => {
-                let cluster = RunningCluster::start(cluster, watch.clone()).await?;
+                let cluster = RunningCluster::start(*cluster, watch.clone()).await?;
                 (cluster.store(), Some(cluster))
             }
         };
-        let names = &prepared.predefined_keys;
-        create_predefined_keys(&*store, names, &prepared.admin).await?;
+        let (names, admin) = (&prepared.predefined_keys, &prepared.admin);
+        match &cluster {
+            Some(cluster) if !cluster.is_ready() => {
+                cluster.create_keys_when_possible(names.clone(), admin.clone());
+            }
+            _ => create_predefined_keys(&*store, names, admin).await?,
+        }
 
         telemetry
             .error_log
@@ -112,6 +117,9 @@ impl Node {
             None => None,
         };
         let gateway = Gateway::new(store, Handle::current());
+        if let Some(cluster) = &cluster {
+            cluster.keep_fresh(gateway.clone());
+        }
         let gateway_actor = GatewayActor::new(gateway.clone(), watch("gateway")).start();
         let cache = KeyCache::new(gateway.clone());
         let cache_actor =
@@ -172,18 +180,22 @@ impl Node {
         self.telemetry.started_at
     }
 
-    /// Takes over a configuration as a whole. The predefined keys are created first; if that fails,
-    /// nothing changes. Requests under way go on with what they began with.
+    /// Takes over a configuration as a whole. Where a keystore has them, the predefined keys are created
+    /// first; if that fails, nothing changes. Requests under way go on with what they began with.
     ///
     /// # Errors
     ///
     /// [`NodeError`] if a predefined key cannot be created, or an actor does not respond.
     pub async fn reload(&self, prepared: Prepared) -> Result<(), NodeError> {
         let (store, seals) = self.next_store(prepared.store)?;
-        let names = &prepared.predefined_keys;
-        create_predefined_keys(&*store, names, &prepared.admin).await?;
-        if let (Some(cluster), Some(seals)) = (&self.cluster, &seals) {
-            cluster.use_seals(seals);
+        let (names, admin) = (&prepared.predefined_keys, &prepared.admin);
+        match (&self.cluster, &seals) {
+            (Some(cluster), Some(seals)) => {
+                cluster.use_seals(seals)?;
+                // Not before: it may be these root keys that this node needs to reach the others.
+                cluster.create_keys_when_possible(names.clone(), admin.clone());
+            }
+            _ => create_predefined_keys(&*store, names, admin).await?,
         }
         let Prepared {
             expiry,
@@ -231,7 +243,7 @@ impl Node {
         match (prepared, &self.cluster) {
             (PreparedStore::Open(store), None) => Ok((store, None)),
             (PreparedStore::Cluster(prepared), Some(cluster)) => {
-                Ok((cluster.store(), Some(cluster.next_seals(prepared)?)))
+                Ok((cluster.store(), Some(cluster.next_seals(*prepared)?)))
             }
             _ => Err(NodeError::Cluster(
                 "a node enters or leaves a cluster only when it is started: restart it".to_owned(),

@@ -13,10 +13,14 @@ use super::messages::Committed;
 use super::peers::Peers;
 use super::rounds::Rounds;
 use super::settings::Settings;
+use super::transport::dial::Dialer;
 use super::view::{ClusterView, Contact};
 use crate::base::limits::{
-    BARRIER_TIMEOUT, BATCH_PROPOSALS_MAX, FORWARD_RETRY_PAUSE, PROPOSE_TIMEOUT, READ_INDEX_TIMEOUT,
+    BARRIER_TIMEOUT, BATCH_PROPOSALS_MAX, DESCRIBE_TIMEOUT, FORWARD_RETRY_PAUSE, PROPOSE_TIMEOUT,
+    READ_INDEX_TIMEOUT,
 };
+use crate::base::snapshot::Published;
+use crate::crypto::at_rest::RootKeyId;
 use crate::crypto::random;
 use crate::machine::{Command, Op, Outcome, Proposal, Rejection, RequestId, State};
 use crate::storage::StorageHandle;
@@ -36,8 +40,13 @@ pub(super) struct Shared {
     pub(super) proposer: Proposer,
     pub(super) peers: Arc<dyn Peers>,
     pub(super) settings: Settings,
+    /// Which root keys this node has, for others to ask.
+    pub(super) root_keys: Published<Vec<RootKeyId>>,
     pub(super) view: watch::Receiver<Arc<ClusterView>>,
+    pub(super) dialer: Dialer,
     pub(super) contact: Arc<Contact>,
+    /// The leader's proofs that it still leads.
+    pub(super) leadership: Rounds<Option<LogId>>,
     /// This node's proofs that it has applied all that was acknowledged anywhere.
     pub(super) barriers: Rounds<()>,
 }
@@ -53,6 +62,62 @@ impl RaftHandle {
     /// The state as this node has applied it: for presence, and for what may be a little old.
     pub fn state(&self) -> State {
         self.shared.storage.applied().load().state.clone()
+    }
+
+    /// Which of the other members answer, asked now.
+    pub async fn reachable_members(&self) -> Vec<NodeId> {
+        let view = self.view();
+        let others = view
+            .members
+            .iter()
+            .filter(|member| member.id != view.node_id);
+        let asked = others.map(|member| async move {
+            let address = &member.member.cluster_address;
+            let answer = self.shared.peers.describe(address, DESCRIBE_TIMEOUT).await;
+            answer
+                .ok()
+                .filter(|answer| answer.id == member.id)
+                .map(|_| member.id)
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The members, this one apart, that do not answer or do not have the root key `id`.
+    pub async fn members_without(&self, id: RootKeyId) -> Vec<String> {
+        let view = self.view();
+        let others = view
+            .members
+            .iter()
+            .filter(|member| member.id != view.node_id);
+        let asked = others.map(|member| async move {
+            let Member {
+                name,
+                cluster_address,
+                ..
+            } = &member.member;
+            let answer = self
+                .shared
+                .peers
+                .describe(cluster_address, DESCRIBE_TIMEOUT)
+                .await;
+            let has_it =
+                answer.is_ok_and(|answer| answer.id == member.id && answer.root_keys.contains(&id));
+            (!has_it).then(|| name.clone())
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The last entry that this node has applied; 0 if there is none.
+    pub fn applied_index(&self) -> u64 {
+        let applied = self.shared.storage.applied().load();
+        applied.last_applied.map_or(0, |log_id| log_id.index)
+    }
+
+    /// Waits until this node has applied the entry at `index`; false if it never will.
+    pub async fn applied(&self, index: u64) -> bool {
+        self.shared.storage.wait_applied(index).await.is_ok()
     }
 
     /// Runs `read` on the state as this node has applied it.
@@ -221,6 +286,12 @@ impl RaftHandle {
             }
             Err(_elapsed) => Err(self.shared.why_late().into()),
         }
+    }
+
+    /// Up to where a node must have applied to miss nothing that was acknowledged until now, if this
+    /// node leads.
+    pub(super) async fn read_index_here(&self) -> Result<Option<LogId>, ClusterError> {
+        self.shared.leadership.next().await
     }
 
     async fn until_applied(&self, index: u64, deadline: Instant) -> Result<(), ClusterError> {

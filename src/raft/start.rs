@@ -4,19 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::actor::RaftStoreActor;
-use super::alone::Alone;
 use super::bootstrap::{self, Waiting};
 use super::error::ProposeError;
 use super::handle::{BarrierParts, Raft, RaftHandle, Shared, barrier_rounds, leadership_rounds};
 use super::peers::Peers;
 use super::settings::{Settings, TimingError};
+use super::transport::dial::Dialer;
+use super::transport::network::Network;
+use super::transport::serve::NodeServer;
+use super::transport::tls::{Authority, ClusterTls, TlsError};
 use super::view::{ClusterView, Contact, Role};
 use crate::base::exit::DeathWatch;
-use crate::base::limits::{PROPOSE_TIMEOUT, RAFT_STOP_TIMEOUT, VIEW_INTERVAL};
+use crate::base::limits::{DESCRIBE_TIMEOUT, PROPOSE_TIMEOUT, RAFT_STOP_TIMEOUT, VIEW_INTERVAL};
+use crate::base::secret::Key256;
+use crate::base::snapshot::Published;
+use crate::crypto::at_rest::RootKeyId;
 use crate::crypto::random::RandomError;
 use crate::machine::{Op, Rejection};
 use crate::storage::{Member, NodeId, OpenError, Storage, StorageHandle};
@@ -33,12 +39,9 @@ pub enum StartError {
     /// Consensus does not start.
     #[error("the cluster's consensus cannot start: {0}")]
     Raft(String),
-    /// The settings want what this build cannot do.
-    #[error(
-        "a cluster of several nodes is not available in this build yet: let `cluster.members` name \
-         this node alone"
-    )]
-    SeveralNodes,
+    /// The TLS between nodes cannot be set up.
+    #[error("the cluster's TLS cannot start: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// Makes the proposal that founds a cluster: draws its id and describes its root key.
@@ -47,71 +50,100 @@ pub type Found = Arc<dyn Fn() -> Result<Op, RandomError> + Send + Sync>;
 /// A running part of the cluster.
 pub struct ClusterNode {
     handle: RaftHandle,
+    tls: ClusterTls,
+    stop_serving: Option<oneshot::Sender<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// What a node's part of the cluster is made of.
+pub struct Parts {
+    /// The open data directory.
+    pub storage: Storage,
+    /// What the node is told about itself.
+    pub settings: Settings,
+    /// The cluster port, bound.
+    pub listener: std::net::TcpListener,
+    /// A secret of each root key for the authority of the cluster's TLS, the preferred one first.
+    pub authority_seeds: Vec<Key256>,
+    /// Which root keys the node has.
+    pub root_keys: Published<Vec<RootKeyId>>,
+    /// Makes the first proposal of a cluster.
+    pub found: Found,
+}
+
 impl ClusterNode {
-    /// Starts consensus over an open data directory. `found` makes the first proposal of a cluster;
-    /// `watch` makes what tells that a part has ended, and the node must, too. Must run on an actix
-    /// system, whose background runtime is `runtime`.
+    /// Starts consensus over an open data directory, and serves the cluster port. `watch` makes what
+    /// tells that a part has ended, and the node must, too. Must run on an actix system, whose
+    /// background runtime is `runtime`.
     ///
     /// # Errors
     ///
     /// [`StartError`] names what is wrong.
     pub async fn start(
-        storage: Storage,
-        settings: Settings,
+        parts: Parts,
         runtime: &Handle,
-        found: Found,
         watch: impl Fn(&'static str) -> DeathWatch + Send + 'static,
     ) -> Result<Self, StartError> {
-        if settings
-            .founders
-            .iter()
-            .any(|(name, _)| *name != settings.name)
-        {
-            return Err(StartError::SeveralNodes);
-        }
+        let Parts {
+            storage,
+            settings,
+            listener,
+            authority_seeds,
+            root_keys,
+            found,
+        } = parts;
         let config = settings.openraft()?;
         let Storage { log, state, handle } = storage;
         let node_id = handle.node_id();
+        let tls = ClusterTls::new(node_id, authorities(&authority_seeds)?)?;
+        let dialer = Dialer::new(tls.clone());
+        let network = Network(dialer.clone());
         let raft = runtime
-            .spawn(async move { Raft::new(node_id, config, Alone, log, state).await })
+            .spawn(async move { Raft::new(node_id, config, network, log, state).await })
             .await
             .map_err(|error| StartError::Raft(error.to_string()))?
             .map_err(|error| StartError::Raft(error.to_string()))?;
-        let peers: Arc<dyn Peers> = Arc::new(Alone);
         let contact = Arc::new(Contact::new());
         let first_view = Arc::new(ClusterView::new(&raft.metrics().borrow()));
         let (views, view) = watch::channel(first_view);
-        let followed = view.clone();
+        let peers: Arc<dyn Peers> = Arc::new(dialer.clone());
         let leadership = leadership_rounds(runtime, raft.clone());
-        let barriers = barrier_rounds(
-            runtime,
-            BarrierParts {
-                leadership,
-                peers: Arc::clone(&peers),
-                view: view.clone(),
-                storage: handle.clone(),
-            },
-        );
+        let barriers = BarrierParts {
+            leadership: leadership.clone(),
+            peers: Arc::clone(&peers),
+            view: view.clone(),
+            storage: handle.clone(),
+        };
         let shared = Shared {
             proposer: RaftStoreActor::start_with(raft.clone(), watch("cluster store")),
             raft: raft.clone(),
             storage: handle.clone(),
             peers,
+            dialer,
             settings,
-            view,
+            root_keys,
+            view: view.clone(),
             contact: Arc::clone(&contact),
-            barriers,
+            leadership,
+            barriers: barrier_rounds(runtime, barriers),
         };
         let raft_handle = RaftHandle {
             shared: Arc::new(shared),
         };
+        let (stop_serving, stopped) = oneshot::channel::<()>();
+        let server = NodeServer {
+            raft: raft.clone(),
+            storage: handle.clone(),
+            contact: Arc::clone(&contact),
+            control: Arc::new(raft_handle.clone()),
+            tls: tls.clone(),
+        };
         let tasks = vec![
             runtime.spawn(follow_metrics(raft, views, contact)),
+            runtime.spawn(serve(server, listener, stopped)),
+            runtime.spawn(tls.clone().keep_renewed()),
             runtime.spawn(async move {
-                let reason = until_failed(&handle, followed).await;
+                let reason = until_failed(&handle, view).await;
                 tracing::error!("the cluster's part of this node failed: {reason}");
                 drop(watch("cluster"));
             }),
@@ -119,8 +151,19 @@ impl ClusterNode {
         ];
         Ok(Self {
             handle: raft_handle,
+            tls,
+            stop_serving: Some(stop_serving),
             tasks,
         })
+    }
+
+    /// Lets other root keys count from now on; the first of them vouches for this node.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Tls`]; nothing has changed then.
+    pub fn replace_authorities(&self, seeds: &[Key256]) -> Result<(), StartError> {
+        Ok(self.tls.replace_authorities(authorities(seeds)?)?)
     }
 
     /// Waits until the cluster has an id and a leader, for at most [`PROPOSE_TIMEOUT`]. A node that
@@ -146,18 +189,20 @@ impl ClusterNode {
 
     /// Ends this node's part: proposals under way are finished, then consensus stops and the
     /// database is closed, each within [`RAFT_STOP_TIMEOUT`].
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let shared = &self.handle.shared;
         if within(shared.proposer.stop()).await.is_none() {
             tracing::warn!("proposals are still under way: stopping without them");
         }
-        for task in &self.tasks {
-            task.abort();
-        }
+        hand_over(&self.handle).await;
+        drop(self.stop_serving.take());
         match within(shared.raft.shutdown()).await {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::warn!(%error, "consensus ended badly"),
             None => tracing::warn!("consensus does not end: stopping without it"),
+        }
+        for task in &self.tasks {
+            task.abort();
         }
         match within(shared.storage.close()).await {
             Some(Ok(())) => {}
@@ -165,6 +210,53 @@ impl ClusterNode {
             None => tracing::error!("the cluster's storage does not close: its disk hangs"),
         }
     }
+}
+
+/// Clocks of nodes do not run alike, and messages take their time.
+const LEASE_MARGIN: Duration = Duration::from_millis(30);
+
+/// Lets another voter lead before this node stops. The others vote for nobody else until the lease of
+/// this leader is over, which openraft 0.9 has no way to give back: that is what a planned stop costs.
+/// Without this they would wait for the silence of an election time-out on top of it.
+async fn hand_over(handle: &RaftHandle) {
+    let view = handle.view();
+    if !view.is_leader() {
+        return;
+    }
+    let others = view.voters().filter(|member| member.id != view.node_id);
+    let Some(heir) = others.max_by_key(|member| member.matched) else {
+        return;
+    };
+    let shared = &handle.shared;
+    shared.raft.runtime_config().heartbeat(false);
+    tokio::time::sleep(shared.settings.leader_lease() + LEASE_MARGIN).await;
+    let asked = shared
+        .peers
+        .trigger_election(heir.id, &heir.member, DESCRIBE_TIMEOUT);
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "nobody takes over the lead yet");
+    }
+}
+
+async fn serve(
+    server: NodeServer,
+    listener: std::net::TcpListener,
+    stopped: oneshot::Receiver<()>,
+) {
+    match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => {
+            let stop = async {
+                // Told, or dropped: the node stops.
+                let _ = stopped.await;
+            };
+            server.serve(listener, stop).await;
+        }
+        Err(error) => tracing::error!("the cluster port cannot be served: {error}"),
+    }
+}
+
+fn authorities(seeds: &[Key256]) -> Result<Vec<Authority>, TlsError> {
+    seeds.iter().map(Authority::derive).collect()
 }
 
 async fn within<T>(step: impl Future<Output = T>) -> Option<T> {
@@ -262,7 +354,7 @@ async fn propose_founding(handle: &RaftHandle, found: &Found) {
     }
 }
 
-fn own_member(settings: &Settings) -> Member {
+pub(super) fn own_member(settings: &Settings) -> Member {
     Member {
         name: settings.name.clone(),
         cluster_address: settings.cluster_address.clone(),

@@ -28,6 +28,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -74,10 +75,15 @@ impl Storage {
         let witness = Witness::open(&dir.witness())?;
         let db = DurableDb::open(dir)?;
         let refused = |error: DbError| OpenError::of_content(path, &error);
-        let loaded = state_store::load(db.tables()).map_err(refused)?;
+        // The engine panics on some kinds of damage, here as elsewhere.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let loaded = state_store::load(db.tables())?;
+            let heads = log_table::load(db.tables(), loaded.applied.last_applied, &witness)?;
+            Ok((loaded, heads))
+        }));
+        let read = read.unwrap_or(Err(DbError::Panicked("read it")));
+        let (loaded, heads) = read.map_err(refused)?;
         let applied = loaded.applied.last_applied;
-        let heads = log_table::load(db.tables(), applied, &witness);
-        let heads = heads.map_err(refused)?;
         let images = ImageStore::open(db.dir(), Arc::clone(&hooks), applied, heads.purged)?;
         let images = Arc::new(images);
         let disk = Disk::start(db, hooks).map_err(|error| OpenError::Io {

@@ -4,8 +4,8 @@ use super::*;
 use crate::crypto::at_rest::ClusterId;
 use crate::machine::{Command, Outcome, Proposal, RootEpoch};
 
-fn apply(state: &mut State, op: Op) {
-    let proposal = Proposal { request_id: 1, op };
+fn apply(state: &mut State, request_id: u128, op: Op) {
+    let proposal = Proposal { request_id, op };
     let (outcomes, _) = state.apply(&Command {
         proposals: vec![proposal],
     });
@@ -28,6 +28,7 @@ fn founded() -> State {
     let cluster_id = ClusterId([1; 16]);
     apply(
         &mut state,
+        1,
         Op::Found {
             cluster_id,
             root: root(),
@@ -58,6 +59,7 @@ fn records_become_policies() {
     let mut state = founded();
     apply(
         &mut state,
+        2,
         Op::PutPolicy {
             name: "app".to_owned(),
             policy: policy(),
@@ -65,6 +67,7 @@ fn records_become_policies() {
     );
     apply(
         &mut state,
+        3,
         Op::AssignIdentity {
             identity: "amy".to_owned(),
             assignment: assignment(),
@@ -93,6 +96,7 @@ fn half_a_backup_gives_nobody_rights() {
     let mut state = founded();
     apply(
         &mut state,
+        4,
         Op::BeginRestore {
             restore_id: 7,
             cluster_id: ClusterId([1; 16]),
@@ -101,6 +105,7 @@ fn half_a_backup_gives_nobody_rights() {
     );
     apply(
         &mut state,
+        5,
         Op::RestorePolicy {
             restore_id: 7,
             name: "app".to_owned(),
@@ -111,6 +116,7 @@ fn half_a_backup_gives_nobody_rights() {
     let digest = state.content_digest();
     apply(
         &mut state,
+        6,
         Op::EndRestore {
             restore_id: 7,
             digest,

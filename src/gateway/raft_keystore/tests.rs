@@ -10,9 +10,10 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::base::exit::DeathWatch;
 use crate::base::secret::Key256;
+use crate::base::snapshot::Published;
 use crate::crypto::at_rest::{Keyring, RootKey};
 use crate::keystore::contract;
-use crate::raft::{ClusterNode, Settings};
+use crate::raft::{ClusterNode, Parts, Settings};
 use crate::storage::{RealDisk, Storage};
 
 /// A cluster of one, on a thread of its own; dropping it stops it.
@@ -68,15 +69,19 @@ async fn run(path: PathBuf, tell: mpsc::Sender<RaftKeyStore>, stopped: oneshot::
     let keyring = Keyring::new(vec![root_key(1)]).expect("a keyring");
     let seals = Arc::new(Seals::new(keyring));
     let founder = Arc::clone(&seals);
-    let node = ClusterNode::start(
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.set_nonblocking(true).expect("a socket");
+    let parts = Parts {
         storage,
-        settings(),
-        &Handle::current(),
-        Arc::new(move || founder.founding()),
-        |name| DeathWatch::new(name, |_| {}),
-    )
-    .await
-    .expect("a node");
+        settings: settings(),
+        listener,
+        authority_seeds: vec![Key256::new([2; 32])],
+        root_keys: Published::new(Vec::new()),
+        found: Arc::new(move || founder.founding()),
+    };
+    let watch = |name| DeathWatch::new(name, |_| {});
+    let node = ClusterNode::start(parts, &Handle::current(), watch).await;
+    let node = node.expect("a node");
     node.until_founded().await;
     let store = RaftKeyStore::new(node.handle().clone(), seals);
     tell.send(store).expect("a test");

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::at_rest::ClusterId;
-use crate::machine::record::Header;
+use crate::machine::record::{Answer, Header};
 use crate::machine::samples::{
     CLUSTER, assignment, command, key, policy, proposal, proposals, reservation, root, sealed,
 };
@@ -89,11 +89,17 @@ fn check_records(golden: &mut Golden) {
     golden.check::<PolicyRecord>("policy", with_denial);
     golden.check::<AssignmentRecord>("assignment", assignment("my-policy"));
     golden.check::<Reservation>("reservation", reservation(1, 2));
+    let answer = Answer {
+        sequence: 65_537,
+        outcome: Outcome::Deleted,
+    };
+    golden.check("answer", answer);
     golden.check("empty header", Header::default());
     let full = Header {
         cluster_id: Some(CLUSTER),
         roots: vec![root(1), root(2)],
         delete_epoch: 5_000_000_000,
+        answers: 252,
         restoring: Some(6),
         restored: Some(u128::MAX - 1),
     };

@@ -44,7 +44,7 @@ fn sample() -> State {
         },
     ];
     let mut proposals = vec![founding()];
-    proposals.extend(ops.map(|op| proposal(5, op)));
+    proposals.extend((5..).zip(ops).map(|(id, op)| proposal(id, op)));
     let mut state = State::default();
     state.apply(&command(&proposals));
     state
@@ -107,10 +107,10 @@ fn what_is_no_image_is_named() {
     // The count of headers, of keys, and the length of the header.
     assert!(matches!(changed(16, 2), ImageError::TooLarge));
     assert!(matches!(changed(33, 1), ImageError::TooLarge));
-    assert!(matches!(changed(50, 1), ImageError::TooLarge));
+    assert!(matches!(changed(58, 1), ImageError::TooLarge));
     // The id of the header, which becomes that of something unknown.
-    assert!(matches!(changed(54, 9), ImageError::Record(_)));
-    assert!(matches!(parse(&image[..60]), Err(ImageError::Truncated)));
+    assert!(matches!(changed(62, 9), ImageError::Record(_)));
+    assert!(matches!(parse(&image[..70]), Err(ImageError::Truncated)));
     let longer = [image.as_slice(), &[0]].concat();
     assert!(matches!(parse(&longer), Err(ImageError::TrailingBytes)));
 }
@@ -119,8 +119,9 @@ fn what_is_no_image_is_named() {
 #[test]
 fn records_out_of_order_are_refused() {
     let put = |name: &str| {
+        let request_id = name.as_bytes()[0].into();
         let (name, policy) = (name.to_owned(), policy("/v1/*"));
-        proposal(1, Op::PutPolicy { name, policy })
+        proposal(request_id, Op::PutPolicy { name, policy })
     };
     let mut state = State::default();
     state.apply(&command(&[founding(), put("a"), put("b")]));
@@ -223,7 +224,7 @@ proptest! {
 
     /// As the last one, with counts that are plausible and a digest that fits.
     #[test]
-    fn plausible_soup_is_no_reason_to_panic(counts: [bool; 5], records: Vec<u8>) {
+    fn plausible_soup_is_no_reason_to_panic(counts: [bool; 6], records: Vec<u8>) {
         let mut image = MAGIC.to_vec();
         image.push(VERSION);
         for count in counts {

@@ -6,9 +6,9 @@ use crate::machine::samples::{command, founding, key, proposal};
 
 fn with_keys(names: &[&str]) -> State {
     let mut proposals = vec![founding()];
-    proposals.extend(names.iter().map(|name| {
+    proposals.extend((10..).zip(names).map(|(request_id, name)| {
         let (name, record) = ((*name).to_owned(), key(1, 1));
-        proposal(1, Op::CreateKey { name, record })
+        proposal(request_id, Op::CreateKey { name, record })
     }));
     let mut state = State::default();
     state.apply(&command(&proposals));

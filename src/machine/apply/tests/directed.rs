@@ -1,7 +1,9 @@
 //! Tests of applying: cases that the random ones are not likely to meet.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::apply_one;
-use crate::base::limits::{CLUSTER_POLICIES_MAX, CLUSTER_ROOTS_MAX};
+use crate::base::limits::{CLUSTER_ANSWERS_MAX, CLUSTER_POLICIES_MAX, CLUSTER_ROOTS_MAX};
 use crate::crypto::at_rest::ClusterId;
 use crate::machine::samples::{
     CLUSTER, assignment, command, founding, key, policy, proposal, reservation, root, sealed,
@@ -14,8 +16,11 @@ fn founded() -> State {
     state
 }
 
+/// Applies `op` as a request that was never made before.
 fn run(state: &mut State, op: Op) -> Outcome {
-    apply_one(state, &proposal(1, op)).0
+    static REQUESTS: AtomicU64 = AtomicU64::new(1000);
+    let request_id = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    apply_one(state, &proposal(request_id.into(), op)).0
 }
 
 fn rejected(rejection: Rejection) -> Outcome {
@@ -109,7 +114,12 @@ fn claims_hold_up_the_end_of_a_rotation() {
         name: "k".to_owned(),
         reservation: reservation(1, 1),
     };
-    run(&mut state, reserve);
+    let reserve = proposal(1, reserve);
+    let won = Outcome::Reserved {
+        own: true,
+        sealed: sealed(1, 1),
+    };
+    assert_eq!(apply_one(&mut state, &reserve).0, won);
     run(&mut state, Op::BeginRootRotation { root: root(2) });
     let end = Op::EndRootRotation { epoch: 2 };
     let older = rejected(Rejection::RecordsOfOlderEpoch);
@@ -120,6 +130,55 @@ fn claims_hold_up_the_end_of_a_rotation() {
     };
     assert_eq!(run(&mut state, release), Outcome::Done);
     assert_eq!(run(&mut state, end), Outcome::Done);
+    // The claim is not made again by a proposal of it that comes late.
+    let late = apply_one(&mut state, &reserve).0;
+    assert_eq!(late, rejected(Rejection::Changed));
+    assert_eq!(state.reservation("k"), None);
+}
+
+#[test]
+fn late_proposals_hit_no_other_key() {
+    let mut state = founded();
+    let name = "k".to_owned();
+    let create_first = proposal(1, create("k", key(1, 1)));
+    let delete = proposal(2, Op::DeleteKey { name });
+    let create_second = proposal(3, create("k", key(1, 2)));
+    let steps = [
+        (&create_first, Outcome::Created, true),
+        (&delete, Outcome::Deleted, false),
+        (&create_first, Outcome::Created, false),
+        (&delete, Outcome::Deleted, false),
+        (&create_second, Outcome::Created, true),
+        (&delete, Outcome::Deleted, true),
+        (&create_first, Outcome::Created, true),
+    ];
+    for (step, (proposal, outcome, exists)) in steps.into_iter().enumerate() {
+        assert_eq!(apply_one(&mut state, proposal).0, outcome, "step {step}");
+        assert_eq!(state.key("k").is_some(), exists, "step {step}");
+    }
+    let left = state.key("k").expect("the second key");
+    assert_eq!(left.request_id, 3);
+}
+
+#[test]
+fn the_older_half_of_the_answers_is_forgotten() {
+    let mut state = founded();
+    let put = |request: usize| {
+        let (name, policy) = ("p".to_owned(), policy("/v1/*"));
+        proposal(request as u128, Op::PutPolicy { name, policy })
+    };
+    let many: Vec<Proposal> = (1..CLUSTER_ANSWERS_MAX).map(put).collect();
+    state.apply(&command(&many));
+    assert_eq!(state.answers.size(), CLUSTER_ANSWERS_MAX - 1);
+    let (_, changes) = apply_one(&mut state, &put(CLUSTER_ANSWERS_MAX));
+    let half = CLUSTER_ANSWERS_MAX / 2;
+    assert_eq!(state.answers.size(), half);
+    let removed = changes.iter().filter(|change| change.value.is_none());
+    assert_eq!(removed.count(), half);
+    for (request, is_known) in [(half, false), (half + 1, true)] {
+        let name = crate::machine::record::Answer::name(request as u128);
+        assert_eq!(state.answers.contains_key(&name), is_known);
+    }
 }
 
 #[test]
@@ -160,7 +219,8 @@ fn deleting_a_policy_takes_it_from_everybody() {
     }
     let name = "p".to_owned();
     let (_, changes) = apply_one(&mut state, &proposal(1, Op::DeletePolicy { name }));
-    assert_eq!(changes.len(), 3);
+    let removed = changes.iter().filter(|change| change.value.is_none());
+    assert_eq!(removed.count(), 3);
     let left: Vec<_> = state.identities().map(|(identity, _)| identity).collect();
     assert_eq!(left, ["zoe"]);
 }
@@ -171,14 +231,16 @@ fn limits_are_kept() {
     let put = |number: usize| {
         let name = format!("p{number}");
         let policy = policy("/v1/*");
-        proposal(1, Op::PutPolicy { name, policy })
+        proposal(number as u128, Op::PutPolicy { name, policy })
     };
     let many: Vec<Proposal> = (0..CLUSTER_POLICIES_MAX).map(put).collect();
     let (outcomes, _) = state.apply(&command(&many));
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
     let one_more = apply_one(&mut state, &put(CLUSTER_POLICIES_MAX)).0;
     assert_eq!(one_more, rejected(Rejection::TooMany));
-    assert_eq!(apply_one(&mut state, &put(0)).0, Outcome::Done);
+    let (name, policy) = ("p0".to_owned(), policy("/v2/*"));
+    let again = run(&mut state, Op::PutPolicy { name, policy });
+    assert_eq!(again, Outcome::Done);
 
     let mut outcomes = (2..).map(|epoch| {
         let root = root(epoch);
@@ -217,12 +279,15 @@ fn restoring(of: &State, restore_id: u128) -> Vec<Proposal> {
         restore_id,
         digest: of.content_digest(),
     });
-    ops.into_iter().map(|op| proposal(1, op)).collect()
+    let requests = (1000 * restore_id..).zip(ops);
+    requests.map(|(id, op)| proposal(id, op)).collect()
 }
 
 /// A cluster with one of everything, in the middle of a rotation.
 fn backed_up() -> State {
     let mut state = founded();
+    let old = proposal(77, create("old", key(1, 1)));
+    assert_eq!(apply_one(&mut state, &old).0, Outcome::Created);
     let name = || "p".to_owned();
     let mut ops = vec![
         Op::PutPolicy {
@@ -237,7 +302,6 @@ fn backed_up() -> State {
         Op::DeleteKey {
             name: "gone".to_owned(),
         },
-        create("old", key(1, 1)),
         Op::BeginRootRotation { root: root(2) },
         create("new", key(2, 1)),
         Op::Reserve {
@@ -275,7 +339,7 @@ fn a_restored_cluster_is_the_one_that_was_backed_up() {
     assert!(state.keys_from("").eq(source.keys_from("")));
     assert_eq!(state.restoring(), None);
     // A key that was created before the backup is still known by its request.
-    let retried = apply_one(&mut state, &proposal(1, create("old", key(1, 1)))).0;
+    let retried = apply_one(&mut state, &proposal(77, create("old", key(1, 1)))).0;
     assert_eq!(retried, Outcome::Created);
     // What comes late, or twice, harms nothing.
     let after = state.clone();
@@ -299,18 +363,20 @@ fn an_incomplete_restore_does_not_end_but_can_begin_again() {
     let source = backed_up();
     let mut state = fresh();
     let mut proposals = restoring(&source, 4);
-    proposals.remove(1);
-    let (outcomes, _) = state.apply(&command(&proposals));
-    assert_eq!(outcomes[1], rejected(Rejection::PolicyNotFound));
-    let last = outcomes.last().cloned();
+    proposals.remove(proposals.len() - 2);
+    let (mut outcomes, _) = state.apply(&command(&proposals));
+    let last = outcomes.pop();
     assert_eq!(last, Some(rejected(Rejection::DigestMismatch)));
-    assert_eq!(state.restoring(), Some(4));
-    let create = create("k", key(1, 1));
-    let create = run(&mut state, create);
-    assert_eq!(create, rejected(Rejection::RestoreInProgress));
-    let (outcomes, _) = state.apply(&command(&restoring(&source, 5)));
     assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
-    assert_eq!(state.content_digest(), source.content_digest());
+    assert_eq!(state.restoring(), Some(4));
+    let create = run(&mut state, create("k", key(1, 1)));
+    assert_eq!(create, rejected(Rejection::RestoreInProgress));
+    // Nothing of the first one is left, of whatever kind.
+    let nearly_empty = founded();
+    let (outcomes, _) = state.apply(&command(&restoring(&nearly_empty, 5)));
+    assert_eq!(outcomes, [Outcome::Done, Outcome::Done]);
+    assert_eq!(state.counts(), Default::default());
+    assert_eq!(state.content_digest(), nearly_empty.content_digest());
 }
 
 #[test]

@@ -23,11 +23,36 @@ pub(super) struct Model {
     policies: BTreeMap<String, PolicyRecord>,
     identities: BTreeMap<String, AssignmentRecord>,
     reservations: BTreeMap<String, Reservation>,
+    /// Never forgets.
+    answers: BTreeMap<RequestId, Outcome>,
 }
 
 impl Model {
     pub(super) fn apply(&mut self, proposal: &Proposal) -> Outcome {
-        self.answer(proposal).unwrap_or_else(Outcome::Rejected)
+        if let Some(answer) = self.answers.get(&proposal.request_id) {
+            return answer.clone();
+        }
+        match self.answer(proposal) {
+            Ok(outcome) => {
+                let repeatable = matches!(
+                    proposal.op,
+                    Op::Found { .. }
+                        | Op::CreateKey { .. }
+                        | Op::BeginRootRotation { .. }
+                        | Op::Reseal { .. }
+                        | Op::EndRootRotation { .. }
+                        | Op::Reserve { .. }
+                        | Op::RestoreKey { .. }
+                        | Op::RestorePolicy { .. }
+                        | Op::RestoreIdentity { .. }
+                );
+                if !repeatable {
+                    self.answers.insert(proposal.request_id, outcome.clone());
+                }
+                outcome
+            }
+            Err(rejection) => Outcome::Rejected(rejection),
+        }
     }
 
     pub(super) fn assert_same(&self, state: &State) {
@@ -97,7 +122,8 @@ impl Model {
                 }
             },
             Op::DeleteKey { name } => {
-                self.keys.remove(&name).ok_or(Rejection::NotFound)?;
+                let key = self.keys.remove(&name).ok_or(Rejection::NotFound)?;
+                self.answers.insert(key.request_id, Outcome::Created);
                 self.deletions += 1;
                 Ok(Outcome::Deleted)
             }
@@ -124,6 +150,8 @@ impl Model {
                     return Err(Rejection::Changed);
                 }
                 self.reservations.remove(&name);
+                let ended = Outcome::Rejected(Rejection::Changed);
+                self.answers.insert(request_id, ended);
                 Ok(Outcome::Done)
             }
             op => self.rotate(op),

@@ -1,0 +1,4 @@
+//! Tests of the transport: who gets in, and what arrives.
+
+mod convert;
+mod tls;
