@@ -1,6 +1,7 @@
 //! Layer 7: the KES HTTP API: routes, order of checks, handlers, answers. No sockets: the ingress
 //! brings requests and takes answers, over whatever protocol.
 
+mod backup;
 mod cluster;
 mod context;
 pub mod deadline;
@@ -21,6 +22,6 @@ pub use context::{Api, Context, Peer, RequestHead};
 pub use dispatch::{Admission, Admitted, Body};
 pub use drain::{DrainSignal, Draining, drain_signal};
 pub use error::{ApiError, AuthenticationError, Verb};
-pub use reply::{Reply, ReplyBody, StreamBody};
+pub use reply::{CutOff, Reply, ReplyBody, StreamBody};
 pub use respond::error_reply;
 pub use route::{RouteOverride, RouteTable};

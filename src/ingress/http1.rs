@@ -132,9 +132,8 @@ fn to_response(answer: Answer, is_draining: bool) -> HttpResponse {
     match reply.body {
         ReplyBody::Empty => response.finish(),
         ReplyBody::Bytes(bytes) => response.body(bytes),
-        ReplyBody::Stream(stream) => {
-            response.streaming(stream.map(Ok::<_, std::convert::Infallible>))
-        }
+        // An error ends the connection without the last chunk.
+        ReplyBody::Stream(stream) => response.streaming(stream),
     }
 }
 

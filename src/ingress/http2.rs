@@ -20,7 +20,7 @@ use super::exchange::{Answer, Connection, Exchange};
 use super::proxy::Headers;
 use super::stream::IdentifiedStream;
 use crate::api::deadline::within;
-use crate::api::{ReplyBody, RequestHead, StreamBody};
+use crate::api::{CutOff, ReplyBody, RequestHead, StreamBody};
 use crate::base::limits::{
     BODY_BYTES_MAX, H2_EMPTY_FRAMES_MAX, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES_MAX,
     H2_STREAMS_MAX, KEEP_ALIVE, REQUEST_BODY_TIMEOUT, REQUEST_HEAD_TIMEOUT, WRITE_STALL_TIMEOUT,
@@ -285,7 +285,7 @@ async fn send_paced(stream: &mut SendStream<Bytes>, mut bytes: Bytes, is_last: b
     true
 }
 
-/// Sends chunks until their end, or until the client goes.
+/// Sends chunks until their end, or until the client goes. A stream that is cut off is reset.
 async fn send_stream(stream: &mut SendStream<Bytes>, mut body: StreamBody) {
     loop {
         let chunk = tokio::select! {
@@ -293,10 +293,14 @@ async fn send_stream(stream: &mut SendStream<Bytes>, mut body: StreamBody) {
             _ = poll_fn(|context| stream.poll_reset(context)) => return,
         };
         match chunk {
-            Some(chunk) => {
+            Some(Ok(chunk)) => {
                 if !send_paced(stream, chunk, false).await {
                     return;
                 }
+            }
+            Some(Err(CutOff)) => {
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return;
             }
             None => {
                 let _ = stream.send_data(Bytes::new(), true);
