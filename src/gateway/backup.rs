@@ -149,7 +149,7 @@ fn write(
 ) -> Result<u64, ImageError> {
     let mut writer = sealer.seal_backup(output, random)?;
     image::write(state, &mut writer)?;
-    let mut output = writer.finish()?;
+    let output = writer.finish()?;
     output.send(Piece::End)?;
     Ok(output.bytes)
 }
@@ -162,7 +162,7 @@ struct PieceSender {
 }
 
 impl PieceSender {
-    fn send(&mut self, piece: Piece) -> io::Result<()> {
+    fn send(&self, piece: Piece) -> io::Result<()> {
         // A client that has gone, or takes nothing, must not hold the state and this thread.
         let sent = self.sender.send_timeout(piece, BACKUP_STALL_TIMEOUT);
         self.runtime
@@ -182,3 +182,6 @@ impl Write for PieceSender {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod predefined;
 mod raft_keystore;
 mod restore;
 mod root_rotation;
+#[cfg(test)]
+mod samples;
 mod seals;
 mod upload;
 

@@ -217,3 +217,6 @@ fn image_error(error: ImageError) -> OpenBackupError {
         _ => OpenBackupError::Io(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

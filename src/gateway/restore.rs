@@ -229,3 +229,6 @@ async fn give_up_when_idle(slot: Weak<Slot>, id: RestoreId) {
         tokio::time::sleep_until(touched + RESTORE_IDLE_TIMEOUT).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

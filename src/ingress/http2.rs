@@ -341,3 +341,63 @@ impl Headers for HeaderMap {
 
 /// Bodies up to the API's limit must fit into a connection's window.
 const _: () = assert!(CONNECTION_WINDOW as usize >= BODY_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::api::Reply;
+
+    /// What a client gets of an answer with these pieces, and how it ends.
+    async fn received(pieces: Vec<Result<Bytes, CutOff>>) -> (Vec<u8>, Option<Reason>) {
+        let (client, server) = duplex(1 << 16);
+        let served = async move {
+            let mut connection = h2::server::handshake(server).await.expect("a handshake");
+            let accepted = connection.accept().await.expect("a request");
+            let mut respond = accepted.expect("a stream").1;
+            let reply = Reply {
+                body: ReplyBody::Stream(StreamBody::new(stream::iter(pieces))),
+                ..Reply::empty()
+            };
+            let answer = Answer {
+                reply,
+                body_is_finished: true,
+            };
+            send(answer, false, &mut respond).await;
+            while connection.accept().await.is_some() {}
+        };
+        let received = async move {
+            let (mut send, connection) = h2::client::handshake(client).await.expect("HTTP/2");
+            drop(tokio::spawn(connection));
+            let (answer, _) = send.send_request(Request::new(()), true).expect("a stream");
+            let mut content = Vec::new();
+            let mut body = match answer.await {
+                Ok(answer) => answer.into_body(),
+                // The reset may overtake what was sent before.
+                Err(error) => return (content, error.reason()),
+            };
+            while let Some(chunk) = body.data().await {
+                match chunk {
+                    Ok(chunk) => content.extend_from_slice(&chunk),
+                    Err(error) => return (content, error.reason()),
+                }
+            }
+            (content, None)
+        };
+        tokio::select! {
+            received = received => received,
+            () = served => panic!("the connection ended"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_off_is_reset() {
+        let part = || Ok(Bytes::from_static(b"part"));
+        let (whole, end) = received(vec![part(), part()]).await;
+        assert_eq!((&whole[..], end), (&b"partpart"[..], None));
+        let (_, end) = received(vec![part(), Err(CutOff)]).await;
+        assert_eq!(end, Some(Reason::INTERNAL_ERROR));
+    }
+}

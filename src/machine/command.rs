@@ -189,27 +189,27 @@ impl Op {
         const FIXED: usize = 128;
         FIXED
             + match self {
-                Op::CreateKey { name, record } | Op::RestoreKey { name, record, .. } => {
+                Self::CreateKey { name, record } | Self::RestoreKey { name, record, .. } => {
                     let sealed = record.versions.iter().map(|version| version.sealed.len());
                     name.len() + record.created_by.len() + sealed.sum::<usize>()
                 }
-                Op::PutPolicy { name, policy } | Op::RestorePolicy { name, policy, .. } => {
+                Self::PutPolicy { name, policy } | Self::RestorePolicy { name, policy, .. } => {
                     let patterns = policy.allow.iter().chain(&policy.deny);
                     name.len() + patterns.map(|pattern| pattern.len() + 4).sum::<usize>()
                 }
-                Op::Reseal { name, sealed, .. } => name.len() + sealed.len(),
-                Op::Reserve { name, reservation } => name.len() + reservation.sealed.len(),
-                Op::BeginRestore { roots, .. } => roots.len() * 48,
-                Op::Found { .. }
-                | Op::DeleteKey { .. }
-                | Op::DeletePolicy { .. }
-                | Op::AssignIdentity { .. }
-                | Op::RestoreIdentity { .. }
-                | Op::DeleteIdentity { .. }
-                | Op::BeginRootRotation { .. }
-                | Op::EndRootRotation { .. }
-                | Op::Release { .. }
-                | Op::EndRestore { .. } => FIXED,
+                Self::Reseal { name, sealed, .. } => name.len() + sealed.len(),
+                Self::Reserve { name, reservation } => name.len() + reservation.sealed.len(),
+                Self::BeginRestore { roots, .. } => roots.len() * 48,
+                Self::Found { .. }
+                | Self::DeleteKey { .. }
+                | Self::DeletePolicy { .. }
+                | Self::AssignIdentity { .. }
+                | Self::RestoreIdentity { .. }
+                | Self::DeleteIdentity { .. }
+                | Self::BeginRootRotation { .. }
+                | Self::EndRootRotation { .. }
+                | Self::Release { .. }
+                | Self::EndRestore { .. } => FIXED,
             }
     }
 }
