@@ -12,6 +12,7 @@
     reason = "measurements are reported, and shown by the test runner on failure"
 )]
 
+mod backup;
 mod cluster;
 mod crash;
 mod harness;

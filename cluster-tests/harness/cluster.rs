@@ -30,7 +30,7 @@ pub(crate) struct Node {
 /// Nodes that share a root key.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
-    root_key: String,
+    pub(crate) root_key: String,
 }
 
 impl Node {
@@ -129,6 +129,13 @@ impl Cluster {
             cluster.add(&format!("node{}", index + 1), *port, &members);
         }
         cluster
+    }
+
+    /// Nothing is created by itself: a backup can be restored.
+    pub(crate) fn remove_predefined_keys(&mut self) {
+        for node in &mut self.nodes {
+            node.config = node.config.replace("keys:\n  - name: predefined-key\n", "");
+        }
     }
 
     /// One more node with this list of founders; not started.

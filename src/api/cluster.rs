@@ -99,7 +99,7 @@ async fn changed(
 }
 
 /// The dispatcher lets nobody come here without a cluster.
-fn cluster(api: &Api) -> Result<&ClusterAdmin, ApiError> {
+pub(super) fn cluster(api: &Api) -> Result<&ClusterAdmin, ApiError> {
     api.cluster.as_ref().ok_or(ApiError::NotAvailable)
 }
 

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::reply::Reply;
 use super::respond::{error_reply, malformed_target, no_target, redirect, route_not_found};
 use super::route::{Access, Operation, ROUTES, Route, RouteMatch, RouteSettings, find};
-use super::{cluster, identity, key, log, policy, status};
+use super::{backup, cluster, identity, key, log, policy, status};
 use crate::base::identity::Identity;
 use crate::base::limits::{METHOD_BYTES_MAX, PATH_BYTES_MAX, REQUEST_BODY_TIMEOUT};
 use crate::telemetry::metrics::Metrics;
@@ -259,6 +259,10 @@ impl Api {
             Operation::PromoteMember => cluster::promote(self, request).await,
             Operation::RemoveMember => cluster::remove(self, request).await,
             Operation::LeaveCluster => cluster::leave(self).await,
+            Operation::SaveSnapshot => backup::save(self, request).await,
+            Operation::BeginRestore => backup::begin_restore(self, request).await,
+            Operation::RestoreData => backup::take_piece(self, request, body).await,
+            Operation::CommitRestore => backup::commit_restore(self, request).await,
             Operation::RotateRootKey => cluster::rotate_root_key(self).await,
         }
     }

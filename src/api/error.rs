@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::LoadError;
-use crate::gateway::{PolicyChangeError, RotationError};
+use crate::gateway::{BackupError, PolicyChangeError, RestoreError, RotationError};
 use crate::keystore::StoreError;
 use crate::raft::MembershipError;
 
@@ -99,6 +99,14 @@ pub enum ApiError {
     BodyTimedOut,
     /// The membership of the cluster was not changed.
     Membership(MembershipError),
+    /// No backup was made.
+    NoBackup(Arc<BackupError>),
+    /// A backup was not restored.
+    NotRestored(Arc<RestoreError>),
+    /// There is no restore of that name.
+    UnknownRestore,
+    /// The place of a piece of a backup is no number.
+    InvalidOffset,
     /// The root key was not rotated.
     RootKeyNotRotated(Arc<RotationError>),
     /// A policy or an assignment was not changed.
@@ -125,6 +133,8 @@ impl ApiError {
                 Some("the operating system's random numbers or a cipher failed".to_owned())
             }
             Self::InvalidBody | Self::InvalidImportBody => Some("invalid request body".to_owned()),
+            Self::NoBackup(error) => Some(error.to_string()),
+            Self::NotRestored(error) => Some(error.to_string()),
             Self::RootKeyNotRotated(error) => Some(error.to_string()),
             Self::PolicyNotChanged(error) => match &**error {
                 PolicyChangeError::Propose(error) => Some(error.to_string()),
@@ -141,6 +151,21 @@ impl ApiError {
 impl From<MembershipError> for ApiError {
     fn from(error: MembershipError) -> Self {
         Self::Membership(error)
+    }
+}
+
+impl From<BackupError> for ApiError {
+    fn from(error: BackupError) -> Self {
+        Self::NoBackup(Arc::new(error))
+    }
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Unknown => Self::UnknownRestore,
+            error => Self::NotRestored(Arc::new(error)),
+        }
     }
 }
 

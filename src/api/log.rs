@@ -13,7 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::context::Api;
 use super::drain::Draining;
 use super::error::ApiError;
-use super::reply::{Reply, ReplyBody, StreamBody};
+use super::reply::{CutOff, Reply, ReplyBody, StreamBody};
 use crate::audit::AuditEvent;
 use crate::wire;
 
@@ -66,7 +66,7 @@ fn until_drained<T: Clone + Send + 'static>(
     events: Receiver<T>,
     draining: Draining,
     to_line: impl Fn(T) -> Vec<u8> + Send + 'static,
-) -> impl Stream<Item = Bytes> + Send {
+) -> impl Stream<Item = Result<Bytes, CutOff>> + Send {
     stream::unfold(
         (events, draining, to_line),
         |(mut events, draining, to_line)| async move {
@@ -76,7 +76,7 @@ fn until_drained<T: Clone + Send + 'static>(
                     event = events.recv() => match event {
                         Ok(event) => {
                             let line = Bytes::from(to_line(event));
-                            return Some((line, (events, draining, to_line)));
+                            return Some((Ok(line), (events, draining, to_line)));
                         }
                         Err(RecvError::Lagged(_)) => {}
                         Err(RecvError::Closed) => return None,

@@ -2,6 +2,7 @@
 //! brings requests and takes answers, over whatever protocol.
 
 mod audited;
+mod backup;
 mod cluster;
 mod context;
 pub mod deadline;
@@ -22,6 +23,6 @@ pub use context::{Api, Context, Peer, RequestHead};
 pub use dispatch::{Admission, Admitted, Body};
 pub use drain::{DrainSignal, Draining, drain_signal};
 pub use error::{ApiError, AuthenticationError, Verb};
-pub use reply::{Reply, ReplyBody, StreamBody};
+pub use reply::{CutOff, Reply, ReplyBody, StreamBody};
 pub use respond::error_reply;
 pub use route::{RouteOverride, RouteTable};

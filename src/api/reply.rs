@@ -32,20 +32,25 @@ pub enum ReplyBody {
     Stream(StreamBody),
 }
 
+/// The rest of a streamed answer will not come: the client must not take what it got for all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the rest of the answer is missing")]
+pub struct CutOff;
+
 /// Chunks of a streamed answer.
-pub struct StreamBody(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
+pub struct StreamBody(Pin<Box<dyn Stream<Item = Result<Bytes, CutOff>> + Send>>);
 
 impl StreamBody {
-    /// Streams `chunks`.
-    pub fn new(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+    /// Streams `chunks`. After [`CutOff`] the connection, or the stream of it, is broken off.
+    pub fn new(chunks: impl Stream<Item = Result<Bytes, CutOff>> + Send + 'static) -> Self {
         Self(Box::pin(chunks))
     }
 }
 
 impl Stream for StreamBody {
-    type Item = Bytes;
+    type Item = Result<Bytes, CutOff>;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(context)
     }
 }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 
 use super::error::{ApiError, AuthenticationError, Verb};
 use super::reply::{Reply, ReplyBody};
-use crate::gateway::{PolicyChangeError, RotationError};
+use crate::crypto::at_rest::BackupError as SealedBackupError;
+use crate::gateway::{
+    BackupError, OpenBackupError, PolicyChangeError, RestoreError, RotationError, SealError,
+    UploadError,
+};
 use crate::keystore::StoreError;
 use crate::raft::{ClusterError, MembershipError, ProposeError};
 use crate::wire;
@@ -140,6 +144,10 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::Store(verb, error) => store_error(*verb, error),
         ApiError::CorruptKey(_) => fixed(502, "failed to read key"),
         ApiError::Membership(error) => membership_error(error),
+        ApiError::NoBackup(error) => backup_error(error),
+        ApiError::NotRestored(error) => restore_error(error),
+        ApiError::UnknownRestore => (404, RestoreError::Unknown.to_string().into()),
+        ApiError::InvalidOffset => fixed(400, "invalid offset of a piece of a backup"),
         ApiError::RootKeyNotRotated(error) => rotation_error(error),
         ApiError::PolicyNotChanged(error) => policy_change_error(error),
         ApiError::NotReachable => fixed(504, "key store is not reachable"),
@@ -210,6 +218,41 @@ fn policy_change_error(error: &PolicyChangeError) -> (u16, Cow<'static, str>) {
         }
         PolicyChangeError::Propose(ProposeError::Cluster(_)) => return NO_ANSWER,
         PolicyChangeError::Propose(_) => return (502, Cow::Borrowed("failed to change policies")),
+    };
+    (status, error.to_string().into())
+}
+
+fn backup_error(error: &BackupError) -> (u16, Cow<'static, str>) {
+    let status = match error {
+        BackupError::Cluster(_) | BackupError::Busy | BackupError::Seal(SealError::NotFounded) => {
+            503
+        }
+        BackupError::Seal(_) => 500,
+    };
+    (status, error.to_string().into())
+}
+
+/// What the admin who restores can change is 4xx.
+fn restore_error(error: &RestoreError) -> (u16, Cow<'static, str>) {
+    let status = match error {
+        RestoreError::Unknown => 404,
+        RestoreError::NotEmpty(_) | RestoreError::Busy | RestoreError::Replaced => 409,
+        RestoreError::Upload(error) => match error {
+            UploadError::OutOfOrder { .. } | UploadError::Differs => 409,
+            UploadError::TooLarge => 413,
+            UploadError::NoRoom => 507,
+            UploadError::Io(_) => 500,
+        },
+        RestoreError::Open(error) => match error {
+            OpenBackupError::Sealed(SealedBackupError::Io(_)) | OpenBackupError::Io(_) => 500,
+            OpenBackupError::UnknownRootKey { .. } | OpenBackupError::Seal(_) => 409,
+            OpenBackupError::Sealed(_)
+            | OpenBackupError::Image(_)
+            | OpenBackupError::Contradiction
+            | OpenBackupError::Rejected(_) => 400,
+        },
+        RestoreError::Storage(_) => 500,
+        RestoreError::Propose(_) | RestoreError::Cluster(_) => 503,
     };
     (status, error.to_string().into())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::path;
 use crate::base::limits::{ASSIGN_BODY_BYTES_MAX, BODY_BYTES_MAX, POLICY_BODY_BYTES_MAX};
+use crate::wire::cluster::RESTORE_CHUNK_BYTES_MAX;
 
 /// What a route does; the dispatcher has one handler for each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,10 @@ pub(super) enum Operation {
     PromoteMember,
     RemoveMember,
     LeaveCluster,
+    SaveSnapshot,
+    BeginRestore,
+    RestoreData,
+    CommitRestore,
     RotateRootKey,
 }
 
@@ -146,7 +151,7 @@ const fn policy_route(
 }
 
 /// All routes; the ones that are called most stand first.
-pub(super) static ROUTES: [Route; 32] = [
+pub(super) static ROUTES: [Route; 36] = [
     route(
         Operation::Decrypt,
         "PUT",
@@ -218,6 +223,28 @@ pub(super) static ROUTES: [Route; 32] = [
     ),
     cluster_route(Operation::RemoveMember, "POST", "/v1/cluster/remove/", 120),
     cluster_route(Operation::LeaveCluster, "POST", "/v1/cluster/leave", 120),
+    cluster_route(Operation::SaveSnapshot, "GET", "/v1/cluster/snapshot", 60),
+    cluster_route(
+        Operation::BeginRestore,
+        "POST",
+        "/v1/cluster/restore/begin",
+        15,
+    ),
+    Route {
+        body_bytes_max: RESTORE_CHUNK_BYTES_MAX,
+        ..cluster_route(
+            Operation::RestoreData,
+            "PUT",
+            "/v1/cluster/restore/data/",
+            15,
+        )
+    },
+    cluster_route(
+        Operation::CommitRestore,
+        "POST",
+        "/v1/cluster/restore/commit/",
+        30 * 60,
+    ),
     cluster_route(
         Operation::RotateRootKey,
         "POST",

@@ -275,3 +275,24 @@ pub const PREDEFINED_KEYS_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a node asks itself whether what it has is too old to be served.
 pub const STALENESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Backups of the cluster that are made at the same time: each keeps the state of its beginning.
+pub const BACKUPS_MAX: usize = 2;
+
+/// How long the client may take nothing of a backup.
+pub const BACKUP_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pieces of a backup that wait for the client, about a megabyte each.
+pub const BACKUP_PIECES_WAITING: usize = 1;
+
+/// Largest backup that is restored.
+pub const RESTORE_BYTES_MAX: u64 = SNAPSHOT_BYTES_MAX;
+
+/// Room on the disk that an uploaded backup leaves for what the node itself writes.
+pub const RESTORE_FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// How long an upload is kept to which nothing is added.
+pub const RESTORE_IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How often a restore asks the cluster for the same change when it gives no answer.
+pub const RESTORE_ATTEMPTS_MAX: usize = 6;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::backup::Backups;
+use super::restore::Restores;
 use super::root_rotation::{Rotation, RotationError, rotate};
 use super::seals::Seals;
 use crate::crypto::at_rest::{ClusterId, Epoch, RootKeyId};
@@ -19,6 +21,8 @@ pub struct ClusterAdmin {
     runtime: Handle,
     /// One rotation at a time.
     rotation: Arc<Semaphore>,
+    backups: Backups,
+    restores: Restores,
 }
 
 /// How the cluster is doing.
@@ -59,11 +63,23 @@ impl ClusterAdmin {
     /// The cluster that `raft` is part of. Long work runs on `runtime`.
     pub fn new(raft: RaftHandle, seals: Arc<Seals>, runtime: Handle) -> Self {
         Self {
+            backups: Backups::new(raft.clone(), Arc::clone(&seals), runtime.clone()),
+            restores: Restores::new(raft.clone(), Arc::clone(&seals), runtime.clone()),
             raft,
             seals,
             runtime,
             rotation: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Makes backups of it.
+    pub fn backups(&self) -> &Backups {
+        &self.backups
+    }
+
+    /// Restores backups into it.
+    pub fn restores(&self) -> &Restores {
+        &self.restores
     }
 
     /// The cluster as this node sees it; asks a quorum whether it is there.

@@ -150,7 +150,10 @@ impl KeyStore for RaftKeyStore {
         Box::pin(async {
             let asked = Instant::now();
             self.raft.read_barrier().await.map_err(unavailable)?;
-            Ok(asked.elapsed())
+            match self.raft.with_state(|state| state.restoring().is_some()) {
+                true => Err(unavailable(ClusterError::Restoring)),
+                false => Ok(asked.elapsed()),
+            }
         })
     }
 

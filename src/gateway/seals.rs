@@ -130,8 +130,7 @@ impl Seals {
         name: &str,
         plaintext: &[u8],
     ) -> Result<Vec<u8>, SealError> {
-        let root = state.current_root().ok_or(SealError::NotFounded)?;
-        let sealer = self.sealer(state, root)?;
+        let sealer = self.current(state)?;
         let random = random::array::<SEAL_RANDOM_BYTES>()?;
         Ok(sealer.seal(kind, name, plaintext, &random)?)
     }
@@ -168,6 +167,16 @@ impl Seals {
             .roots()
             .iter()
             .try_for_each(|root| self.sealer(state, root).map(|_| ()))
+    }
+
+    /// What seals under the cluster's current root key.
+    ///
+    /// # Errors
+    ///
+    /// [`SealError`].
+    pub(super) fn current(&self, state: &State) -> Result<Arc<Sealer>, SealError> {
+        let root = state.current_root().ok_or(SealError::NotFounded)?;
+        self.sealer(state, root)
     }
 
     fn sealer(&self, state: &State, root: &RootEpoch) -> Result<Arc<Sealer>, SealError> {

@@ -132,9 +132,8 @@ fn to_response(answer: Answer, is_draining: bool) -> HttpResponse {
     match reply.body {
         ReplyBody::Empty => response.finish(),
         ReplyBody::Bytes(bytes) => response.body(bytes),
-        ReplyBody::Stream(stream) => {
-            response.streaming(stream.map(Ok::<_, std::convert::Infallible>))
-        }
+        // An error ends the connection without the last chunk.
+        ReplyBody::Stream(stream) => response.streaming(stream),
     }
 }
 
@@ -153,5 +152,52 @@ impl Headers for HttpRequest {
     fn values(&self, name: &str) -> [Option<&[u8]>; 2] {
         let mut values = self.headers().get_all(name).map(|value| value.as_bytes());
         [values.next(), values.next()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::api::{CutOff, Reply, StreamBody};
+
+    /// What a client gets of an answer with these pieces, as bytes.
+    async fn received(pieces: Vec<Result<Bytes, CutOff>>) -> String {
+        let service = HttpService::build().finish(fn_service(move |_request| {
+            let body = StreamBody::new(stream::iter(pieces.clone()));
+            let reply = Reply {
+                body: ReplyBody::Stream(body),
+                ..Reply::empty()
+            };
+            let answer = Answer {
+                reply,
+                body_is_finished: true,
+            };
+            let response = to_response(answer, true);
+            std::future::ready(Ok::<_, actix_web::Error>(response))
+        }));
+        let service = service.new_service(()).await.expect("a service");
+        let (mut client, server) = duplex(1 << 16);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(request).await.expect("written");
+        let mut text = String::new();
+        let served = service.call((server, Protocol::Http1, None));
+        let (_, read) = tokio::join!(served, client.read_to_string(&mut text));
+        read.expect("an answer");
+        text
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_off_has_no_end() {
+        let part = || Ok(Bytes::from_static(b"part"));
+        let local = tokio::task::LocalSet::new();
+        let whole = local.run_until(received(vec![part(), part()])).await;
+        assert!(whole.ends_with("4\r\npart\r\n0\r\n\r\n"), "{whole}");
+        let pieces = vec![part(), part(), Err(CutOff)];
+        let cut = local.run_until(received(pieces)).await;
+        // Where nothing was sent yet there is not even a head.
+        assert!(!cut.contains("\r\n0\r\n"), "{cut}");
     }
 }

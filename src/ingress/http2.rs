@@ -20,7 +20,7 @@ use super::exchange::{Answer, Connection, Exchange};
 use super::proxy::Headers;
 use super::stream::IdentifiedStream;
 use crate::api::deadline::within;
-use crate::api::{ReplyBody, RequestHead, StreamBody};
+use crate::api::{CutOff, ReplyBody, RequestHead, StreamBody};
 use crate::base::limits::{
     BODY_BYTES_MAX, H2_EMPTY_FRAMES_MAX, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES_MAX,
     H2_STREAMS_MAX, KEEP_ALIVE, REQUEST_BODY_TIMEOUT, REQUEST_HEAD_TIMEOUT, WRITE_STALL_TIMEOUT,
@@ -285,7 +285,7 @@ async fn send_paced(stream: &mut SendStream<Bytes>, mut bytes: Bytes, is_last: b
     true
 }
 
-/// Sends chunks until their end, or until the client goes.
+/// Sends chunks until their end, or until the client goes. A stream that is cut off is reset.
 async fn send_stream(stream: &mut SendStream<Bytes>, mut body: StreamBody) {
     loop {
         let chunk = tokio::select! {
@@ -293,10 +293,14 @@ async fn send_stream(stream: &mut SendStream<Bytes>, mut body: StreamBody) {
             _ = poll_fn(|context| stream.poll_reset(context)) => return,
         };
         match chunk {
-            Some(chunk) => {
+            Some(Ok(chunk)) => {
                 if !send_paced(stream, chunk, false).await {
                     return;
                 }
+            }
+            Some(Err(CutOff)) => {
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return;
             }
             None => {
                 let _ = stream.send_data(Bytes::new(), true);
@@ -337,3 +341,63 @@ impl Headers for HeaderMap {
 
 /// Bodies up to the API's limit must fit into a connection's window.
 const _: () = assert!(CONNECTION_WINDOW as usize >= BODY_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::io::duplex;
+
+    use super::*;
+    use crate::api::Reply;
+
+    /// What a client gets of an answer with these pieces, and how it ends.
+    async fn received(pieces: Vec<Result<Bytes, CutOff>>) -> (Vec<u8>, Option<Reason>) {
+        let (client, server) = duplex(1 << 16);
+        let served = async move {
+            let mut connection = h2::server::handshake(server).await.expect("a handshake");
+            let accepted = connection.accept().await.expect("a request");
+            let mut respond = accepted.expect("a stream").1;
+            let reply = Reply {
+                body: ReplyBody::Stream(StreamBody::new(stream::iter(pieces))),
+                ..Reply::empty()
+            };
+            let answer = Answer {
+                reply,
+                body_is_finished: true,
+            };
+            send(answer, false, &mut respond).await;
+            while connection.accept().await.is_some() {}
+        };
+        let received = async move {
+            let (mut send, connection) = h2::client::handshake(client).await.expect("HTTP/2");
+            drop(tokio::spawn(connection));
+            let (answer, _) = send.send_request(Request::new(()), true).expect("a stream");
+            let mut content = Vec::new();
+            let mut body = match answer.await {
+                Ok(answer) => answer.into_body(),
+                // The reset may overtake what was sent before.
+                Err(error) => return (content, error.reason()),
+            };
+            while let Some(chunk) = body.data().await {
+                match chunk {
+                    Ok(chunk) => content.extend_from_slice(&chunk),
+                    Err(error) => return (content, error.reason()),
+                }
+            }
+            (content, None)
+        };
+        tokio::select! {
+            received = received => received,
+            () = served => panic!("the connection ended"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_off_is_reset() {
+        let part = || Ok(Bytes::from_static(b"part"));
+        let (whole, end) = received(vec![part(), part()]).await;
+        assert_eq!((&whole[..], end), (&b"partpart"[..], None));
+        let (_, end) = received(vec![part(), Err(CutOff)]).await;
+        assert_eq!(end, Some(Reason::INTERNAL_ERROR));
+    }
+}

@@ -36,31 +36,7 @@ pub struct Proposal {
 impl Proposal {
     /// About how many bytes it takes encoded: enough to tell when a batch is full.
     pub fn size_hint(&self) -> usize {
-        const FIXED: usize = 128;
-        FIXED
-            + match &self.op {
-                Op::CreateKey { name, record } | Op::RestoreKey { name, record, .. } => {
-                    let sealed = record.versions.iter().map(|version| version.sealed.len());
-                    name.len() + record.created_by.len() + sealed.sum::<usize>()
-                }
-                Op::PutPolicy { name, policy } | Op::RestorePolicy { name, policy, .. } => {
-                    let patterns = policy.allow.iter().chain(&policy.deny);
-                    name.len() + patterns.map(|pattern| pattern.len() + 4).sum::<usize>()
-                }
-                Op::Reseal { name, sealed, .. } => name.len() + sealed.len(),
-                Op::Reserve { name, reservation } => name.len() + reservation.sealed.len(),
-                Op::BeginRestore { roots, .. } => roots.len() * 48,
-                Op::Found { .. }
-                | Op::DeleteKey { .. }
-                | Op::DeletePolicy { .. }
-                | Op::AssignIdentity { .. }
-                | Op::RestoreIdentity { .. }
-                | Op::DeleteIdentity { .. }
-                | Op::BeginRootRotation { .. }
-                | Op::EndRootRotation { .. }
-                | Op::Release { .. }
-                | Op::EndRestore { .. } => FIXED,
-            }
+        self.op.size_hint()
     }
 }
 
@@ -205,4 +181,35 @@ pub enum Op {
         /// The [`content_digest`](super::State::content_digest) of the backup.
         digest: Digest32,
     },
+}
+
+impl Op {
+    /// About how many bytes a proposal of it takes encoded.
+    pub fn size_hint(&self) -> usize {
+        const FIXED: usize = 128;
+        FIXED
+            + match self {
+                Self::CreateKey { name, record } | Self::RestoreKey { name, record, .. } => {
+                    let sealed = record.versions.iter().map(|version| version.sealed.len());
+                    name.len() + record.created_by.len() + sealed.sum::<usize>()
+                }
+                Self::PutPolicy { name, policy } | Self::RestorePolicy { name, policy, .. } => {
+                    let patterns = policy.allow.iter().chain(&policy.deny);
+                    name.len() + patterns.map(|pattern| pattern.len() + 4).sum::<usize>()
+                }
+                Self::Reseal { name, sealed, .. } => name.len() + sealed.len(),
+                Self::Reserve { name, reservation } => name.len() + reservation.sealed.len(),
+                Self::BeginRestore { roots, .. } => roots.len() * 48,
+                Self::Found { .. }
+                | Self::DeleteKey { .. }
+                | Self::DeletePolicy { .. }
+                | Self::AssignIdentity { .. }
+                | Self::RestoreIdentity { .. }
+                | Self::DeleteIdentity { .. }
+                | Self::BeginRootRotation { .. }
+                | Self::EndRootRotation { .. }
+                | Self::Release { .. }
+                | Self::EndRestore { .. } => FIXED,
+            }
+    }
 }

@@ -20,6 +20,7 @@ use crate::config::{ClusterConfig, Config, KeystoreConfig};
 use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError, RootKeyId};
 use crate::gateway::{ClusterAdmin, Gateway, PolicyAdmin, RaftKeyStore, Seals};
 use crate::keystore::{KeyStore, StoreDescription};
+use crate::machine::State;
 use crate::raft::{ClusterNode, Parts, RaftHandle, Settings};
 use crate::storage::{RealDisk, Storage};
 
@@ -194,7 +195,9 @@ impl RunningCluster {
     /// Whether it can be asked for something now.
     pub(super) fn is_ready(&self) -> bool {
         let raft = self.node.handle();
-        raft.view().leader.is_some() && raft.with_state(|state| state.cluster_id().is_some())
+        let can_change =
+            |state: &State| state.cluster_id().is_some() && state.restoring().is_none();
+        raft.view().leader.is_some() && raft.with_state(can_change)
     }
 
     /// Its keystore.

@@ -1,5 +1,6 @@
 //! The replicated store as others see it: changes, proofs of absence, and what is known here.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,7 @@ use crate::base::snapshot::Published;
 use crate::crypto::at_rest::RootKeyId;
 use crate::crypto::random;
 use crate::machine::{Command, Op, Outcome, Proposal, Rejection, RequestId, State};
-use crate::storage::StorageHandle;
-use crate::storage::{LogId, Member, NodeId, TypeConfig};
+use crate::storage::{DbError, LogId, Member, NodeId, StorageHandle, TypeConfig};
 
 pub(super) type Raft = openraft::Raft<TypeConfig>;
 
@@ -118,6 +118,16 @@ impl RaftHandle {
     /// Waits until this node has applied the entry at `index`; false if it never will.
     pub async fn applied(&self, index: u64) -> bool {
         self.shared.storage.wait_applied(index).await.is_ok()
+    }
+
+    /// A new file in the data directory that vanishes when it is dropped; see
+    /// [`StorageHandle::scratch_file`]. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError`] if it cannot be created.
+    pub fn scratch_file(&self) -> Result<File, DbError> {
+        self.shared.storage.scratch_file()
     }
 
     /// Runs `read` on the state as this node has applied it.

@@ -32,6 +32,8 @@ const WITNESS: &str = "witness";
 const DATABASE: &str = "db";
 const SNAPSHOTS: &str = "snapshots";
 const QUARANTINE: &str = "quarantine";
+/// The name that a scratch file has for a moment. What ends so does not count as content.
+const SCRATCH: &str = "scratch.tmp";
 
 /// What a directory of this format says in its `VERSION`.
 const VERSION_TEXT: &str = "keswick data 1\n";
@@ -179,6 +181,22 @@ impl DataDir {
         self.path.join(WITNESS)
     }
 
+    /// A new file for a while: readable by its owner alone, and without a name, so that it is gone
+    /// with its last handle, whatever ends the process.
+    pub(super) fn scratch_file(&self) -> io::Result<File> {
+        let path = self.path.join(SCRATCH);
+        // There is one if a process was killed between the next two steps.
+        remove_if_there(&path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        remove_if_there(&path)?;
+        Ok(file)
+    }
+
     /// Moves damaged files out of the way, durably. Nothing there is ever read or removed again.
     pub(super) fn move_to_quarantine(&self, files: &[PathBuf]) -> Result<(), DirError> {
         let quarantine = self.quarantine();
@@ -195,6 +213,13 @@ impl DataDir {
             sync_directory(parent_of(file))?;
         }
         sync_directory(&quarantine)
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

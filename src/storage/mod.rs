@@ -28,6 +28,7 @@ mod suite;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -163,6 +164,19 @@ impl StorageHandle {
     /// [`DbError::Io`] if the file cannot be created.
     pub fn receive_snapshot(&self) -> Result<SnapshotFile, DbError> {
         self.images.receive()
+    }
+
+    /// A new file on the disk of the data directory, for a while: readable by its owner alone, and
+    /// gone with its last handle, whatever ends the process. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DbError::Closed`] after [`Self::close`], [`DbError::Io`] if the file cannot be created.
+    pub fn scratch_file(&self) -> Result<File, DbError> {
+        let action = "create a temporary file";
+        self.disk.with_db(action, |db| {
+            db.dir().scratch_file().map_err(DbError::io(action))
+        })
     }
 
     /// Figures of this moment. Asks the file system, and so may block for a moment.
