@@ -520,3 +520,71 @@ async fn a_node_with_another_root_key_gets_nowhere() {
         200
     );
 }
+
+/// Writes root keys into the file of a node and has it read again.
+fn give_root_keys(node: &mut Node, keys: &str) {
+    node.run.write("root.key", keys);
+    let seen = node
+        .server()
+        .stdout()
+        .matches("SIGHUP signal completed")
+        .count();
+    node.server().signal(Signal::HUP);
+    wait_for("the reload", LIMIT, || {
+        let now = node
+            .server()
+            .stdout()
+            .matches("SIGHUP signal completed")
+            .count();
+        (now > seen).then_some(())
+    });
+}
+
+/// As the documents tell: no request fails, and afterwards nobody needs the old key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_root_key_of_three_nodes_is_rotated() {
+    let mut cluster = Cluster::start(3).await;
+    for number in 0..100 {
+        let create = cluster.nodes[0]
+            .call("PUT", &format!("/v1/key/create/k{number}"))
+            .await;
+        assert_eq!(create.status, 200);
+    }
+    let before = hmac(&cluster.nodes[0], "k42").await;
+    let old = cluster.nodes[0].run.read("root.key");
+    draw_root_key(&cluster.nodes[0].run, "new.key");
+    let new = cluster.nodes[0].run.read("new.key");
+    let rotate = ["cluster", "root-key", "rotate", "-k"];
+    // A node that does not know the new key could not read what is sealed under it.
+    for index in [0, 1] {
+        give_root_keys(&mut cluster.nodes[index], &format!("{old}{new}"));
+    }
+    give_root_keys(&mut cluster.nodes[0], &format!("{new}{old}"));
+    let refused = cluster.nodes[0].kes(&rotate);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && text.contains("node3"),
+        "{text}"
+    );
+    give_root_keys(&mut cluster.nodes[2], &format!("{old}{new}"));
+    for index in [1, 2] {
+        give_root_keys(&mut cluster.nodes[index], &format!("{new}{old}"));
+    }
+    for node in &cluster.nodes {
+        node.until_ready().await;
+    }
+    let rotated = cluster.nodes[0].kes(&rotate);
+    assert!(rotated.status.success(), "{rotated:?}");
+    for node in &mut cluster.nodes {
+        give_root_keys(node, &new);
+    }
+    for index in 0..3 {
+        cluster.nodes[index].kill();
+        cluster.nodes[index].start();
+        cluster.nodes[index].until_ready().await;
+    }
+    for node in &cluster.nodes {
+        assert_eq!(hmac(node, "k42").await, before);
+        assert_eq!(node.call("PUT", "/v1/key/generate/k7").await.status, 200);
+    }
+}

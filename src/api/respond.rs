@@ -182,7 +182,9 @@ fn membership_error(error: &MembershipError) -> (u16, Cow<'static, str>) {
 /// Whoever rotates is the admin, who may know what is in the way.
 fn rotation_error(error: &RotationError) -> (u16, Cow<'static, str>) {
     let status = match error {
-        RotationError::NothingNew(_) | RotationError::Busy => 409,
+        RotationError::NothingNew(_)
+        | RotationError::NotEverywhere { .. }
+        | RotationError::Busy => 409,
         RotationError::Propose(_) | RotationError::Unfinished => 503,
         RotationError::Seal(_) => 500,
     };

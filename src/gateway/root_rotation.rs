@@ -31,6 +31,18 @@ pub enum RotationError {
          node, reload them, and try again"
     )]
     NothingNew(RootKeyId),
+    /// Nodes could not read what is sealed under the new root key.
+    #[error(
+        "these nodes do not answer, or were not given root key {key_id}: {}: add it to \
+         `cluster.root_key` there, reload them, and try again",
+        nodes.join(", ")
+    )]
+    NotEverywhere {
+        /// The new root key.
+        key_id: RootKeyId,
+        /// Names of the nodes.
+        nodes: Vec<String>,
+    },
     /// Another rotation runs.
     #[error("the root key is being rotated already")]
     Busy,
@@ -47,6 +59,11 @@ pub enum RotationError {
 
 /// Rotates to the preferred root key of `seals`.
 pub(super) async fn rotate(raft: &RaftHandle, seals: &Seals) -> Result<Rotation, RotationError> {
+    let key_id = seals.keyring().preferred().id();
+    let nodes = raft.members_without(key_id).await;
+    if !nodes.is_empty() {
+        return Err(RotationError::NotEverywhere { key_id, nodes });
+    }
     raft.read_barrier().await.map_err(ProposeError::from)?;
     if let Some(begin) = raft.with_state(|state| beginning(state, seals))? {
         settled(raft.propose(begin).await)?;

@@ -11,8 +11,9 @@ use super::prepare::{bind, create_predefined_keys, listen_address};
 use crate::base::exit::DeathWatch;
 use crate::base::limits::{PREDEFINED_KEYS_PAUSE, STALENESS_INTERVAL};
 use crate::base::secret::{Key256, SecretString};
+use crate::base::snapshot::Published;
 use crate::config::{ClusterConfig, Config, KeystoreConfig};
-use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError};
+use crate::crypto::at_rest::{Keyring, RootKey, RootKeyError, RootKeyId};
 use crate::gateway::{ClusterAdmin, Gateway, RaftKeyStore, Seals};
 use crate::keystore::{KeyStore, StoreDescription};
 use crate::raft::{ClusterNode, Parts, RaftHandle, Settings};
@@ -100,6 +101,10 @@ fn settings(cluster: &ClusterConfig) -> Settings {
     }
 }
 
+fn ids(keyring: &Keyring) -> Vec<RootKeyId> {
+    keyring.keys().iter().map(RootKey::id).collect()
+}
+
 /// What the authority of each root key is derived from.
 fn authority_seeds(keyring: &Keyring) -> Vec<Key256> {
     let seed = |key: &RootKey| key.derive(b"kes cluster tls", b"kes/tls/1");
@@ -124,6 +129,8 @@ fn keyring(cluster: &ClusterConfig) -> Result<Keyring, NodeError> {
 pub(super) struct RunningCluster {
     node: ClusterNode,
     seals: Arc<Seals>,
+    /// Which root keys this node has.
+    root_keys: Published<Vec<RootKeyId>>,
 }
 
 impl RunningCluster {
@@ -158,11 +165,13 @@ impl RunningCluster {
             .map_err(|error| NodeError::Cluster(error.to_string()))?;
         let founder = Arc::clone(&seals);
         let found = Arc::new(move || founder.founding());
+        let root_keys = Published::new(ids(&seals.keyring()));
         let parts = Parts {
             storage,
             settings,
             listener,
             authority_seeds: authority_seeds(&seals.keyring()),
+            root_keys: root_keys.clone(),
             found,
         };
         let node = ClusterNode::start(parts, &Handle::current(), watch)
@@ -171,7 +180,11 @@ impl RunningCluster {
         if is_alone {
             node.until_founded().await;
         }
-        Ok(Self { node, seals })
+        Ok(Self {
+            node,
+            seals,
+            root_keys,
+        })
     }
 
     /// Whether it can be asked for something now.
@@ -243,6 +256,7 @@ impl RunningCluster {
             .replace_authorities(&authority_seeds(&next.keyring()))
             .map_err(|error| NodeError::Cluster(error.to_string()))?;
         self.seals.replace(next);
+        self.root_keys.publish(ids(&next.keyring()));
         Ok(())
     }
 

@@ -174,18 +174,22 @@ impl Node {
         self.telemetry.started_at
     }
 
-    /// Takes over a configuration as a whole. The predefined keys are created first; if that fails,
-    /// nothing changes. Requests under way go on with what they began with.
+    /// Takes over a configuration as a whole. Where a keystore has them, the predefined keys are created
+    /// first; if that fails, nothing changes. Requests under way go on with what they began with.
     ///
     /// # Errors
     ///
     /// [`NodeError`] if a predefined key cannot be created, or an actor does not respond.
     pub async fn reload(&self, prepared: Prepared) -> Result<(), NodeError> {
         let (store, seals) = self.next_store(prepared.store)?;
-        let names = &prepared.predefined_keys;
-        create_predefined_keys(&*store, names, &prepared.admin).await?;
-        if let (Some(cluster), Some(seals)) = (&self.cluster, &seals) {
-            cluster.use_seals(seals)?;
+        let (names, admin) = (&prepared.predefined_keys, &prepared.admin);
+        match (&self.cluster, &seals) {
+            (Some(cluster), Some(seals)) => {
+                cluster.use_seals(seals)?;
+                // Not before: it may be these root keys that this node needs to reach the others.
+                cluster.create_keys_when_possible(names.clone(), admin.clone());
+            }
+            _ => create_predefined_keys(&*store, names, admin).await?,
         }
         let Prepared {
             expiry,

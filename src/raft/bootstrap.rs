@@ -150,6 +150,7 @@ async fn ask_founders(
                 id: own_id,
                 member: own.clone(),
                 is_fresh: true,
+                root_keys: Vec::new(),
             };
             return (name.clone(), address.clone(), Some(own));
         }
@@ -239,6 +240,7 @@ mod tests {
                 ..Member::default()
             },
             is_fresh,
+            root_keys: Vec::new(),
         };
         (name.to_owned(), format!("{name}:1"), Some(description))
     }

@@ -19,6 +19,8 @@ use crate::base::limits::{
     BARRIER_TIMEOUT, BATCH_PROPOSALS_MAX, DESCRIBE_TIMEOUT, FORWARD_RETRY_PAUSE, PROPOSE_TIMEOUT,
     READ_INDEX_TIMEOUT,
 };
+use crate::base::snapshot::Published;
+use crate::crypto::at_rest::RootKeyId;
 use crate::crypto::random;
 use crate::machine::{Command, Op, Outcome, Proposal, Rejection, RequestId, State};
 use crate::storage::StorageHandle;
@@ -38,6 +40,8 @@ pub(super) struct Shared {
     pub(super) proposer: Proposer,
     pub(super) peers: Arc<dyn Peers>,
     pub(super) settings: Settings,
+    /// Which root keys this node has, for others to ask.
+    pub(super) root_keys: Published<Vec<RootKeyId>>,
     pub(super) view: watch::Receiver<Arc<ClusterView>>,
     pub(super) dialer: Dialer,
     pub(super) contact: Arc<Contact>,
@@ -74,6 +78,32 @@ impl RaftHandle {
                 .ok()
                 .filter(|answer| answer.id == member.id)
                 .map(|_| member.id)
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The members, this one apart, that do not answer or do not have the root key `id`.
+    pub async fn members_without(&self, id: RootKeyId) -> Vec<String> {
+        let view = self.view();
+        let others = view
+            .members
+            .iter()
+            .filter(|member| member.id != view.node_id);
+        let asked = others.map(|member| async move {
+            let Member {
+                name,
+                cluster_address,
+                ..
+            } = &member.member;
+            let answer = self
+                .shared
+                .peers
+                .describe(cluster_address, DESCRIBE_TIMEOUT)
+                .await;
+            let has_it =
+                answer.is_ok_and(|answer| answer.id == member.id && answer.root_keys.contains(&id));
+            (!has_it).then(|| name.clone())
         });
         let answers = futures_util::future::join_all(asked).await;
         answers.into_iter().flatten().collect()

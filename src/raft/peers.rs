@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::{ClusterError, ProposeError};
 use super::messages::Committed;
+use crate::crypto::at_rest::RootKeyId;
 use crate::machine::Command;
 use crate::storage::{LogId, Member, NodeId};
 
@@ -21,6 +22,8 @@ pub(super) struct Description {
     pub member: Member,
     /// Whether it has never been part of a cluster.
     pub is_fresh: bool,
+    /// The root keys that it has.
+    pub root_keys: Vec<RootKeyId>,
 }
 
 /// Calls of other nodes. Each ends in `timeout`.

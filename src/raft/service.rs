@@ -21,6 +21,7 @@ impl ControlRpc for RaftHandle {
                 id: self.shared.storage.node_id(),
                 member: own_member(&self.shared.settings),
                 is_fresh,
+                root_keys: self.shared.root_keys.load().to_vec(),
             }
         })
     }

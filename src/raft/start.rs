@@ -21,6 +21,8 @@ use super::view::{ClusterView, Contact, Role};
 use crate::base::exit::DeathWatch;
 use crate::base::limits::{DESCRIBE_TIMEOUT, PROPOSE_TIMEOUT, RAFT_STOP_TIMEOUT, VIEW_INTERVAL};
 use crate::base::secret::Key256;
+use crate::base::snapshot::Published;
+use crate::crypto::at_rest::RootKeyId;
 use crate::crypto::random::RandomError;
 use crate::machine::{Op, Rejection};
 use crate::storage::{Member, NodeId, OpenError, Storage, StorageHandle};
@@ -63,6 +65,8 @@ pub struct Parts {
     pub listener: std::net::TcpListener,
     /// A secret of each root key for the authority of the cluster's TLS, the preferred one first.
     pub authority_seeds: Vec<Key256>,
+    /// Which root keys the node has.
+    pub root_keys: Published<Vec<RootKeyId>>,
     /// Makes the first proposal of a cluster.
     pub found: Found,
 }
@@ -85,6 +89,7 @@ impl ClusterNode {
             settings,
             listener,
             authority_seeds,
+            root_keys,
             found,
         } = parts;
         let config = settings.openraft()?;
@@ -116,6 +121,7 @@ impl ClusterNode {
             peers,
             dialer,
             settings,
+            root_keys,
             view: view.clone(),
             contact: Arc::clone(&contact),
             leadership,

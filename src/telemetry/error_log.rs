@@ -108,7 +108,13 @@ struct EventLayer {
 fn is_wanted(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
         && (metadata.target().starts_with("keswick") && *metadata.level() <= Level::DEBUG
-            || *metadata.level() <= Level::ERROR)
+            || *metadata.level() <= Level::ERROR && !is_routine(metadata.target()))
+}
+
+/// openraft takes every node that cannot be reached for an error, again and again. What matters of it
+/// is logged by those who call it.
+fn is_routine(target: &str) -> bool {
+    target.starts_with("openraft")
 }
 
 impl<S: Subscriber> Layer<S> for EventLayer {

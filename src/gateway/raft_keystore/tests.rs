@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::base::exit::DeathWatch;
 use crate::base::secret::Key256;
+use crate::base::snapshot::Published;
 use crate::crypto::at_rest::{Keyring, RootKey};
 use crate::keystore::contract;
 use crate::raft::{ClusterNode, Parts, Settings};
@@ -75,6 +76,7 @@ async fn run(path: PathBuf, tell: mpsc::Sender<RaftKeyStore>, stopped: oneshot::
         settings: settings(),
         listener,
         authority_seeds: vec![Key256::new([2; 32])],
+        root_keys: Published::new(Vec::new()),
         found: Arc::new(move || founder.founding()),
     };
     let watch = |name| DeathWatch::new(name, |_| {});

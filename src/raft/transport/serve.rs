@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::transport::Server;
@@ -254,6 +255,11 @@ impl ControlService for NodeServer {
         Ok(Response::new(proto::DescribeResponse {
             node: Some(convert::member_to(description.id, &description.member)),
             state: state.into(),
+            root_key_ids: description
+                .root_keys
+                .iter()
+                .map(|id| Bytes::copy_from_slice(&id.0))
+                .collect(),
         }))
     }
 

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Dialer;
 use super::link::{CallError, call_over, not_connected, timed};
+use crate::crypto::at_rest::RootKeyId;
 use crate::machine::{Command, Reply, codec};
 use crate::raft::error::{ClusterError, ProposeError};
 use crate::raft::messages::Committed;
@@ -116,6 +117,9 @@ fn description(
     let garbled = |reason: &str| ClusterError::LeaderUnreachable(reason.to_owned());
     // A node that does not say is not fresh: nobody founds a cluster without knowing.
     let is_fresh = answer.state() == State::Fresh;
+    let ids = answer.root_key_ids.iter();
+    let root_keys = ids.filter_map(|id| <[u8; 8]>::try_from(&id[..]).ok().map(RootKeyId));
+    let root_keys = root_keys.collect();
     let node = answer.node.ok_or_else(|| garbled("an empty answer"))?;
     let (id, member) = convert::member_from(node).map_err(|error| garbled(&error.to_string()))?;
     match id == proven {
@@ -123,6 +127,7 @@ fn description(
             id,
             member,
             is_fresh,
+            root_keys,
         }),
         false => Err(garbled("it is not the node that its certificate names")),
     }
@@ -140,9 +145,11 @@ mod tests {
                 member: Some(proto::Member::default()),
             }),
             state: State::Fresh.into(),
+            root_key_ids: vec![vec![1; 8].into(), vec![2; 7].into()],
         };
         let described = description(answer(7), 7).expect("a description");
         assert!(described.id == 7 && described.is_fresh);
+        assert_eq!(described.root_keys, [RootKeyId([1; 8])]);
         assert!(description(answer(8), 7).is_err());
         assert!(description(proto::DescribeResponse::default(), 7).is_err());
     }

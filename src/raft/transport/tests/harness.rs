@@ -86,6 +86,7 @@ impl ControlRpc for Control {
                 id: self.id,
                 member: self.member.clone(),
                 is_fresh: true,
+                root_keys: Vec::new(),
             }
         })
     }
