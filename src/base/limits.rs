@@ -252,6 +252,31 @@ pub const CLUSTER_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// not wait for a retransmission timer that grew during it.
 pub const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How often a connection between nodes is probed.
+pub const CLUSTER_PING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time for the answer to such a probe; then the connection is given up. The other end may be gone
+/// without a word: its power, or the network between.
+pub const CLUSTER_PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause before another node is dialed, or called by Raft, again; doubles up to
+/// [`CLUSTER_REDIAL_PAUSE_MAX`].
+pub const CLUSTER_REDIAL_PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// Longest pause before another node is dialed again. Part of the time without a leader after a
+/// partition has healed.
+pub const CLUSTER_REDIAL_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// After this time a connection between nodes is closed, so that none outlives for long the
+/// certificates it was opened with.
+pub const CLUSTER_CONNECTION_AGE_MAX: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// Log entries of one message, together, unless a single one is larger.
+pub const APPEND_BYTES_MAX: usize = 1 << 20;
+
+/// Snapshots being received at the same time: that of the leader, and one of a former leader.
+pub const SNAPSHOTS_RECEIVED_MAX: usize = 2;
+
 /// Time for one call between nodes, whatever the caller asks for.
 pub const CLUSTER_CALL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 

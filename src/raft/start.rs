@@ -96,7 +96,7 @@ impl ClusterNode {
         let Storage { log, state, handle } = storage;
         let node_id = handle.node_id();
         let tls = ClusterTls::new(node_id, authorities(&authority_seeds)?)?;
-        let dialer = Dialer::new(tls.clone());
+        let dialer = Dialer::new(tls.clone(), runtime.clone());
         let network = Network(dialer.clone());
         let raft = runtime
             .spawn(async move { Raft::new(node_id, config, network, log, state).await })

@@ -1,5 +1,6 @@
 //! openraft's types to those of `proto/kes/cluster/v1` and back. Going there cannot fail, except for
-//! what the codec refuses; coming back, everything is checked: a peer may be of another version.
+//! what the codec refuses; coming back, everything is checked: a peer may be of another version, and
+//! openraft takes for granted, or panics over, what no sane node would send.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +43,15 @@ pub(super) fn vote_from(vote: Option<proto::Vote>) -> Result<Vote, ConvertError>
         true => Vote::new_committed(vote.term, vote.node_id),
         false => Vote::new(vote.term, vote.node_id),
     })
+}
+
+/// The vote of a request: committed where a leader speaks, and not where a candidate does.
+fn vote_of(vote: Option<proto::Vote>, committed: bool) -> Result<Vote, ConvertError> {
+    let vote = vote_from(vote)?;
+    match vote.committed == committed {
+        true => Ok(vote),
+        false => Err(ConvertError::Invalid("the kind of the vote")),
+    }
 }
 
 pub(super) fn log_id_to(log_id: &LogId) -> proto::LogId {
@@ -98,25 +108,36 @@ fn membership_to(membership: &Membership<NodeId, Member>) -> proto::Membership {
     }
 }
 
+/// A membership, or none at all: before the first.
 fn membership_from(
     membership: proto::Membership,
 ) -> Result<Membership<NodeId, Member>, ConvertError> {
-    if membership.nodes.len() > CLUSTER_NODES_MAX || membership.configs.len() > 2 {
-        return Err(ConvertError::Invalid("the membership"));
+    let invalid = || ConvertError::Invalid("the membership");
+    let (sets, nodes) = (membership.configs, membership.nodes);
+    if nodes.len() > CLUSTER_NODES_MAX || sets.len() > 2 || sets.is_empty() != nodes.is_empty() {
+        return Err(invalid());
     }
-    let nodes = membership.nodes.into_iter().map(member_from);
+    let count = nodes.len();
+    let nodes = nodes.into_iter().map(member_from);
     let nodes: BTreeMap<NodeId, Member> = nodes.collect::<Result<_, _>>()?;
-    let configs: Vec<BTreeSet<NodeId>> = membership
-        .configs
-        .into_iter()
-        .map(|set| set.node_ids.into_iter().collect())
-        .collect();
-    // The library would make up a node for a voter that has none.
-    let is_whole = configs.iter().flatten().all(|id| nodes.contains_key(id));
-    match is_whole {
-        true => Ok(Membership::new(configs, nodes)),
-        false => Err(ConvertError::Invalid("the membership")),
+    // One of two would be lost.
+    if nodes.len() != count {
+        return Err(invalid());
     }
+    let sets = sets.into_iter().map(|set| voters_from(&set, &nodes));
+    let sets: Vec<_> = sets.collect::<Option<_>>().ok_or_else(invalid)?;
+    Ok(Membership::new(sets, nodes))
+}
+
+/// The voters of one set. There must be some, for a quorum of nobody decides anything, and each must be a
+/// node, for the library would make one up.
+fn voters_from(
+    set: &proto::VoterSet,
+    nodes: &BTreeMap<NodeId, Member>,
+) -> Option<BTreeSet<NodeId>> {
+    let ids = &set.node_ids;
+    let is_whole = !ids.is_empty() && ids.iter().all(|id| nodes.contains_key(id));
+    is_whole.then(|| ids.iter().copied().collect())
 }
 
 fn stored_membership_to(stored: &StoredMembership) -> proto::StoredMembership {
@@ -163,6 +184,9 @@ fn entry_from(entry: proto::Entry) -> Result<Entry, ConvertError> {
     {
         Payload::Blank(_) => EntryPayload::Blank,
         Payload::Command(bytes) => EntryPayload::Normal(codec::decode(&bytes)?),
+        Payload::Membership(membership) if membership.configs.is_empty() => {
+            return Err(ConvertError::Invalid("a membership of nobody"));
+        }
         Payload::Membership(membership) => EntryPayload::Membership(membership_from(membership)?),
     };
     Ok(Entry {
@@ -182,7 +206,7 @@ pub(super) fn vote_request_from(
     request: proto::RequestVoteRequest,
 ) -> Result<VoteRequest<NodeId>, ConvertError> {
     Ok(VoteRequest {
-        vote: vote_from(request.vote)?,
+        vote: vote_of(request.vote, false)?,
         last_log_id: request.last_log_id.map(log_id_from),
     })
 }
@@ -205,14 +229,25 @@ pub(super) fn vote_response_from(
     })
 }
 
+/// The message with as many of the first entries as fit into `bytes_max`, but at least one.
 pub(super) fn append_request_to(
     request: &AppendEntriesRequest<TypeConfig>,
+    bytes_max: usize,
 ) -> Result<proto::AppendEntriesRequest, ConvertError> {
-    let entries = request.entries.iter().map(entry_to);
+    let mut entries = Vec::with_capacity(request.entries.len());
+    let mut bytes = 0;
+    for entry in &request.entries {
+        let entry = entry_to(entry)?;
+        bytes += prost::Message::encoded_len(&entry);
+        if bytes > bytes_max && !entries.is_empty() {
+            break;
+        }
+        entries.push(entry);
+    }
     Ok(proto::AppendEntriesRequest {
         vote: Some(vote_to(&request.vote)),
         prev_log_id: request.prev_log_id.as_ref().map(log_id_to),
-        entries: entries.collect::<Result<_, _>>()?,
+        entries,
         leader_commit: request.leader_commit.as_ref().map(log_id_to),
     })
 }
@@ -220,23 +255,32 @@ pub(super) fn append_request_to(
 pub(super) fn append_request_from(
     request: proto::AppendEntriesRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig>, ConvertError> {
-    let entries = request.entries.into_iter().map(entry_from);
-    let entries: Vec<Entry> = entries.collect::<Result<_, _>>()?;
     let prev_log_id = request.prev_log_id.map(log_id_from);
-    // Raft takes this for granted, and asserts it.
-    let mut next = prev_log_id.map_or(0, |log_id| log_id.index.saturating_add(1));
-    for entry in &entries {
-        if entry.log_id.index != next {
+    let mut entries: Vec<Entry> = Vec::with_capacity(request.entries.len());
+    for entry in request.entries {
+        let entry = entry_from(entry)?;
+        let before = entries.last().map(|entry| entry.log_id).or(prev_log_id);
+        if !follows(&entry.log_id, before.as_ref()) {
             return Err(ConvertError::Invalid("the order of the entries"));
         }
-        next = next.saturating_add(1);
+        entries.push(entry);
     }
     Ok(AppendEntriesRequest {
-        vote: vote_from(request.vote)?,
+        vote: vote_of(request.vote, true)?,
         prev_log_id,
         entries,
         leader_commit: request.leader_commit.map(log_id_from),
     })
+}
+
+/// Whether an entry may stand directly behind another, or, if there is none, at the beginning.
+fn follows(entry: &LogId, before: Option<&LogId>) -> bool {
+    match before {
+        None => entry.index == 0,
+        Some(before) => {
+            before.index.checked_add(1) == Some(entry.index) && before.leader_id <= entry.leader_id
+        }
+    }
 }
 
 pub(super) fn append_response_to(
@@ -299,10 +343,13 @@ pub(super) fn snapshot_header_from(
     if header.snapshot_id.len() > MEMBER_TEXT_BYTES_MAX {
         return Err(ConvertError::Invalid("the id of the snapshot"));
     }
+    let last_log_id = header
+        .last_log_id
+        .ok_or(ConvertError::Missing("the place of the snapshot"))?;
     let meta = SnapshotMeta {
-        last_log_id: header.last_log_id.map(log_id_from),
+        last_log_id: Some(log_id_from(last_log_id)),
         last_membership: stored_membership_from(membership)?,
         snapshot_id: header.snapshot_id,
     };
-    Ok((vote_from(header.vote)?, meta, header.image_bytes))
+    Ok((vote_of(header.vote, true)?, meta, header.image_bytes))
 }

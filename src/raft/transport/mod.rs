@@ -8,6 +8,7 @@
 //! key of the cluster. A call never reaches another node than the one it is meant for. No message of
 //! a peer makes this node panic.
 
+mod accept;
 pub(super) mod convert;
 pub(super) mod dial;
 pub(super) mod network;

@@ -6,6 +6,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use super::convert::ConvertError;
+use super::dial::link::CallError;
 use super::proto::Refusal;
 use super::proto::refusal::Kind;
 use crate::raft::error::{ClusterError, ProposeError};
@@ -87,12 +88,16 @@ fn refusal_of(status: &Status) -> Option<(Kind, String)> {
 }
 
 /// The error that another node answered a call with, or that kept the call from it.
-pub(super) fn cluster_error(status: &Status) -> ClusterError {
+pub(super) fn cluster_error(error: &CallError) -> ClusterError {
+    let status = match error {
+        CallError::Failed(status) => status,
+        CallError::TimedOut(_) => return ClusterError::TimedOut,
+        CallError::Unreachable(reason) => {
+            return ClusterError::LeaderUnreachable(reason.clone());
+        }
+    };
     let Some((kind, text)) = refusal_of(status) else {
-        return match status.code() {
-            Code::DeadlineExceeded | Code::Cancelled => ClusterError::TimedOut,
-            _ => ClusterError::LeaderUnreachable(status.message().to_owned()),
-        };
+        return ClusterError::LeaderUnreachable(status.message().to_owned());
     };
     match kind {
         Kind::NoLeader => ClusterError::NoLeader,
@@ -113,10 +118,14 @@ pub(super) fn cluster_error(status: &Status) -> ClusterError {
 }
 
 /// As [`cluster_error`], for changes of the membership.
-pub(super) fn membership_error(status: &Status) -> MembershipError {
-    match refusal_of(status) {
+pub(super) fn membership_error(error: &CallError) -> MembershipError {
+    let refusal = match error {
+        CallError::Failed(status) => refusal_of(status),
+        CallError::TimedOut(_) | CallError::Unreachable(_) => None,
+    };
+    match refusal {
         Some((Kind::NoSuchMember, text)) => MembershipError::NoSuchMember(text),
         Some((Kind::Conflict, text)) => MembershipError::Conflict(text),
-        _ => cluster_error(status).into(),
+        _ => cluster_error(error).into(),
     }
 }

@@ -1,29 +1,28 @@
 //! The cluster port: accepts nodes that hold a root key, and hands their calls on.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::accept::Acceptor;
 use super::proto::control_service_server::{ControlService, ControlServiceServer};
 use super::proto::raft_service_server::{RaftService, RaftServiceServer};
 use super::refusal::wrong_sender;
-use super::stream::NodeStream;
-use super::tls::{ClusterTls, Peer, speaks_h2};
+use super::tls::{ClusterTls, Peer};
 use super::{convert, proto, snapshot};
 use crate::base::limits::{
-    CLUSTER_CALL_TIMEOUT_MAX, CLUSTER_CONNECTION_WINDOW_BYTES, CLUSTER_CONNECTIONS_MAX,
-    CLUSTER_HANDSHAKES_MAX, CLUSTER_HEADER_LIST_BYTES_MAX, CLUSTER_MESSAGE_BYTES_MAX,
-    CLUSTER_STREAM_WINDOW_BYTES, CLUSTER_STREAMS_MAX, MEMBERSHIP_TIMEOUT, PROPOSE_TIMEOUT,
-    TLS_HANDSHAKE_TIMEOUT,
+    CLUSTER_CALL_TIMEOUT_MAX, CLUSTER_CONNECTION_AGE_MAX, CLUSTER_CONNECTION_WINDOW_BYTES,
+    CLUSTER_HEADER_LIST_BYTES_MAX, CLUSTER_MESSAGE_BYTES_MAX, CLUSTER_PING_INTERVAL,
+    CLUSTER_PING_TIMEOUT, CLUSTER_STREAM_WINDOW_BYTES, CLUSTER_STREAMS_MAX, MEMBERSHIP_TIMEOUT,
+    PROPOSE_TIMEOUT, SHUTDOWN_GRACE, SNAPSHOTS_RECEIVED_MAX,
 };
 use crate::machine::{Command, Reply, codec};
 use crate::raft::error::{ClusterError, ProposeError};
@@ -75,35 +74,37 @@ pub(in crate::raft) struct NodeServer {
 }
 
 impl NodeServer {
-    /// Serves `listener` until `stop` is done.
+    /// Serves `listener` until `stop` is done; then calls under way have [`SHUTDOWN_GRACE`]. Dropping
+    /// the future cuts all connections at once.
     pub(in crate::raft) async fn serve(
         self,
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send,
     ) {
-        let (accepted, streams) = mpsc::channel(CLUSTER_HANDSHAKES_MAX);
-        let accepting = accept(listener, self.tls.clone(), accepted);
-        let raft = RaftServiceServer::new(self.clone())
+        let (cut, is_cut) = watch::channel(false);
+        let incoming = Acceptor::new(listener, self.tls.clone(), is_cut).into_stream();
+        let raft = RaftServiceServer::new(RaftApi::new(self.clone()))
             .max_decoding_message_size(CLUSTER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CLUSTER_MESSAGE_BYTES_MAX);
         let control = ControlServiceServer::new(self)
             .max_decoding_message_size(CLUSTER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(CLUSTER_MESSAGE_BYTES_MAX);
-        let serving = Server::builder()
-            .max_concurrent_streams(CLUSTER_STREAMS_MAX)
-            .http2_max_header_list_size(CLUSTER_HEADER_LIST_BYTES_MAX)
-            .initial_stream_window_size(CLUSTER_STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CLUSTER_CONNECTION_WINDOW_BYTES)
+        let (stopping, stopped) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            let _ = stopping.send(());
+        };
+        let serving = builder()
             .add_service(raft)
             .add_service(control)
-            .serve_with_incoming_shutdown(ReceiverStream::new(streams), stop);
+            .serve_with_incoming_shutdown(incoming, stop);
         tokio::select! {
             served = serving => {
                 if let Err(error) = served {
                     tracing::error!("the cluster port has ended: {error}");
                 }
             }
-            () = accepting => {}
+            never = cut_late(stopped, cut) => match never {},
         }
     }
 
@@ -128,69 +129,25 @@ impl NodeServer {
     }
 }
 
-/// Accepts connections and shakes hands, a bounded number at a time.
-async fn accept(
-    listener: TcpListener,
-    tls: ClusterTls,
-    accepted: mpsc::Sender<Result<NodeStream, std::io::Error>>,
-) {
-    let places = Arc::new(Semaphore::new(CLUSTER_CONNECTIONS_MAX));
-    let turns = Arc::new(Semaphore::new(CLUSTER_HANDSHAKES_MAX));
-    while !accepted.is_closed() {
-        let (Ok(place), Ok(turn)) = (
-            Arc::clone(&places).acquire_owned().await,
-            Arc::clone(&turns).acquire_owned().await,
-        ) else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!("the cluster port does not accept: {error}");
-                // Out of descriptors, say: without a pause this would only burn the processor.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (tls, accepted) = (tls.clone(), accepted.clone());
-        tokio::spawn(async move {
-            let shaken = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, shake(stream, &tls, place));
-            if let Ok(Some(stream)) = shaken.await {
-                // Fails only if the server has ended.
-                let _ = accepted.send(Ok(stream)).await;
-            }
-            drop(turn);
-        });
+/// Cuts the connections that outlive the grace period.
+async fn cut_late(stopped: oneshot::Receiver<()>, cut: watch::Sender<bool>) -> Infallible {
+    if stopped.await.is_ok() {
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+        // Nobody listens if all are closed.
+        let _ = cut.send(true);
     }
+    std::future::pending().await
 }
 
-/// Pause after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-async fn shake(
-    stream: TcpStream,
-    tls: &ClusterTls,
-    place: OwnedSemaphorePermit,
-) -> Option<NodeStream> {
-    // A matter of speed: a socket that refuses still works.
-    let _ = stream.set_nodelay(true);
-    let from = stream.peer_addr().ok();
-    let stream = match TlsAcceptor::from(tls.server_config()).accept(stream).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::warn!(?from, "the cluster port refused a connection: {error}");
-            return None;
-        }
-    };
-    let (_, session) = stream.get_ref();
-    match tls.peer_of(session, false) {
-        Ok(peer) if speaks_h2(session) => Some(NodeStream::new(stream, peer, place)),
-        Ok(_) => None,
-        Err(error) => {
-            tracing::warn!(?from, "the cluster port refused a connection: {error}");
-            None
-        }
-    }
+fn builder() -> Server {
+    Server::builder()
+        .max_concurrent_streams(CLUSTER_STREAMS_MAX)
+        .http2_max_header_list_size(CLUSTER_HEADER_LIST_BYTES_MAX)
+        .initial_stream_window_size(CLUSTER_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CLUSTER_CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(CLUSTER_PING_INTERVAL))
+        .http2_keepalive_timeout(Some(CLUSTER_PING_TIMEOUT))
+        .max_connection_age(CLUSTER_CONNECTION_AGE_MAX)
 }
 
 /// Ends a call in time, whatever the caller asks for.
@@ -209,17 +166,31 @@ fn stopped(error: impl std::fmt::Display) -> Status {
     ClusterError::Stopped(error.to_string()).into()
 }
 
+/// Raft's own calls.
+struct RaftApi {
+    node: NodeServer,
+    /// Snapshots that may be received at the same time.
+    receiving: Arc<Semaphore>,
+}
+
+impl RaftApi {
+    fn new(node: NodeServer) -> Self {
+        let receiving = Arc::new(Semaphore::new(SNAPSHOTS_RECEIVED_MAX));
+        Self { node, receiving }
+    }
+}
+
 #[tonic::async_trait]
-impl RaftService for NodeServer {
+impl RaftService for RaftApi {
     async fn request_vote(
         &self,
         request: Request<proto::RequestVoteRequest>,
     ) -> Result<Response<proto::RequestVoteResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.node.caller(&request)?;
         let request = convert::vote_request_from(request.into_inner())?;
-        Self::ensure_sender(&request.vote, caller)?;
+        NodeServer::ensure_sender(&request.vote, caller)?;
         let answered = async {
-            let response = self.raft.vote(request).await.map_err(stopped)?;
+            let response = self.node.raft.vote(request).await.map_err(stopped)?;
             Ok(convert::vote_response_to(&response))
         };
         bounded(CLUSTER_CALL_TIMEOUT_MAX, answered).await
@@ -229,14 +200,19 @@ impl RaftService for NodeServer {
         &self,
         request: Request<proto::AppendEntriesRequest>,
     ) -> Result<Response<proto::AppendEntriesResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.node.caller(&request)?;
         let request = convert::append_request_from(request.into_inner())?;
-        Self::ensure_sender(&request.vote, caller)?;
+        NodeServer::ensure_sender(&request.vote, caller)?;
         let answered = async {
-            let response = self.raft.append_entries(request).await.map_err(stopped)?;
+            let response = self
+                .node
+                .raft
+                .append_entries(request)
+                .await
+                .map_err(stopped)?;
             if response.is_success() {
                 // A leader: what it has told this node until now is not stale.
-                self.contact.note(Duration::ZERO);
+                self.node.contact.note(Duration::ZERO);
             }
             Ok(convert::append_response_to(&response))
         };
@@ -247,13 +223,15 @@ impl RaftService for NodeServer {
         &self,
         request: Request<Streaming<proto::InstallSnapshotRequest>>,
     ) -> Result<Response<proto::InstallSnapshotResponse>, Status> {
-        let caller = self.caller(&request)?;
+        let caller = self.node.caller(&request)?;
+        let place = self.receiving.try_acquire();
+        let _place = place.map_err(|_| Status::from(ClusterError::Overloaded))?;
         let mut parts = request.into_inner();
-        let received = snapshot::receive(&mut parts, &self.storage, |vote| {
-            Self::ensure_sender(vote, caller)
+        let received = snapshot::receive(&mut parts, &self.node.storage, |vote| {
+            NodeServer::ensure_sender(vote, caller)
         });
         let (vote, snapshot) = received.await?;
-        let installed = self.raft.install_full_snapshot(vote, snapshot).await;
+        let installed = self.node.raft.install_full_snapshot(vote, snapshot).await;
         let response = installed.map_err(stopped)?;
         Ok(Response::new(proto::InstallSnapshotResponse {
             vote: Some(convert::vote_to(&response.vote)),

@@ -1,4 +1,4 @@
-//! A connection between two nodes that know each other.
+//! A connection of another node, after its handshake.
 
 use std::io;
 use std::pin::Pin;
@@ -6,31 +6,52 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
 use super::tls::Peer;
 
-/// An accepted connection, and who is at the other end.
+/// Tells that connections are to end.
+type Cut = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection, and who is at its other end.
 pub(super) struct NodeStream {
-    stream: TlsStream<TcpStream>,
+    tls: TlsStream<TcpStream>,
     peer: Peer,
-    /// Stands for the connection in the count of all.
+    /// `None` once it is cut.
+    cut: Option<Cut>,
+    /// One of the connections that there may be.
     _place: OwnedSemaphorePermit,
 }
 
 impl NodeStream {
+    /// A connection that breaks as soon as `is_cut` says so, or its sender is gone.
     pub(super) fn new(
-        stream: TlsStream<TcpStream>,
+        tls: TlsStream<TcpStream>,
         peer: Peer,
         place: OwnedSemaphorePermit,
+        mut is_cut: watch::Receiver<bool>,
     ) -> Self {
+        let cut: Cut = Box::pin(async move {
+            let _ = is_cut.wait_for(|is_cut| *is_cut).await;
+        });
         Self {
-            stream,
+            tls,
             peer,
+            cut: Some(cut),
             _place: place,
         }
+    }
+
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if let Some(cut) = &mut self.cut {
+            if cut.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
+            self.cut = None;
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 
@@ -48,7 +69,8 @@ impl AsyncRead for NodeStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        self.check(context)?;
+        Pin::new(&mut self.tls).poll_read(context, buffer)
     }
 }
 
@@ -58,14 +80,17 @@ impl AsyncWrite for NodeStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        self.check(context)?;
+        Pin::new(&mut self.tls).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        self.check(context)?;
+        Pin::new(&mut self.tls).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        self.check(context)?;
+        Pin::new(&mut self.tls).poll_shutdown(context)
     }
 }

@@ -12,6 +12,7 @@ mod authority;
 mod node_uri;
 mod verify;
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
-use rustls::{ClientConfig, ServerConfig, SignatureScheme, version};
+use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig, SignatureScheme, version};
 
 pub use authority::{Authority, AuthorityId};
 pub use verify::{Peer, PeerError};
@@ -84,6 +85,8 @@ struct Shared {
 
 /// One state; replaced as a whole.
 struct Current {
+    /// Counts the states. Connections of former ones are replaced.
+    generation: u64,
     trust: Arc<Trust>,
     shown: Arc<Shown>,
     issued_at: UnixTime,
@@ -112,7 +115,7 @@ impl ClusterTls {
     ) -> Result<Self, TlsError> {
         let authorities: Vec<_> = authorities.into_iter().map(Arc::new).collect();
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let current = Current::new(node, &authorities, &clock, &provider)?;
+        let current = Current::new(node, &authorities, &clock, &provider, 1)?;
         Ok(Self(Arc::new(Shared {
             node,
             clock,
@@ -176,8 +179,9 @@ impl ClusterTls {
 
     fn publish(&self, authorities: &[Arc<Authority>]) -> Result<(), TlsError> {
         let shared = &self.0;
+        let generation = shared.current.load().generation + 1;
         let (clock, provider) = (&shared.clock, &shared.provider);
-        let next = Current::new(shared.node, authorities, clock, provider)?;
+        let next = Current::new(shared.node, authorities, clock, provider, generation)?;
         shared.current.publish(next);
         Ok(())
     }
@@ -191,6 +195,11 @@ impl ClusterTls {
         self.0.clock.current_time().ok_or(TlsError::NoTime)
     }
 
+    /// Which state is current: changes whenever the certificate or the authorities do.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.current.load().generation
+    }
+
     /// Whether certificates of this authority (still) count.
     pub(super) fn trusts(&self, authority: AuthorityId) -> bool {
         self.0.current.load().trust.contains(authority)
@@ -201,11 +210,12 @@ impl ClusterTls {
         Arc::clone(&self.0.current.load().server)
     }
 
-    /// For the next connection to open, to the node `expected` or, if `None`, to any of the cluster.
+    /// For the next connection to open, to the node `expected` or, if `None`, to any of the cluster;
+    /// and the generation of the state it is of.
     pub(super) fn client_config(
         &self,
         expected: Option<NodeId>,
-    ) -> Result<Arc<ClientConfig>, TlsError> {
+    ) -> Result<(Arc<ClientConfig>, u64), TlsError> {
         let shared = &self.0;
         let current = shared.current.load();
         let clock = Arc::clone(&shared.clock);
@@ -219,7 +229,7 @@ impl ClusterTls {
         config.alpn_protocols = vec![ALPN_H2.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), current.generation))
     }
 
     /// Who is at the other end of a connection whose handshake is done: its server, if `dialed`.
@@ -247,6 +257,7 @@ impl Current {
         authorities: &[Arc<Authority>],
         clock: &Arc<dyn TimeProvider>,
         provider: &Arc<CryptoProvider>,
+        generation: u64,
     ) -> Result<Self, TlsError> {
         let issued_at = clock.current_time().ok_or(TlsError::NoTime)?;
         let preferred = authorities.first().ok_or(TlsError::NoAuthority)?;
@@ -263,6 +274,7 @@ impl Current {
         server.send_tls13_tickets = 0;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Self {
+            generation,
             trust,
             shown,
             issued_at,
@@ -300,4 +312,15 @@ pub(super) fn no_server_name() -> ServerName<'static> {
 /// anything.
 pub(super) fn speaks_h2(connection: &rustls::CommonState) -> bool {
     connection.alpn_protocol() == Some(ALPN_H2)
+}
+
+/// Why a handshake failed, in our words where the reason is ours: the library would show its innards.
+pub(super) fn handshake_failure(error: &io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) =
+        inner
+    {
+        return reason.to_string();
+    }
+    error.to_string()
 }

@@ -17,12 +17,15 @@ fn log_id() -> impl Strategy<Value = LogId> {
 }
 
 fn vote() -> impl Strategy<Value = Vote> {
-    (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
-        |(term, node, committed)| match committed {
-            true => Vote::new_committed(term, node),
-            false => Vote::new(term, node),
-        },
-    )
+    prop_oneof![candidate(), leader()]
+}
+
+fn candidate() -> impl Strategy<Value = Vote> {
+    (any::<u64>(), any::<u64>()).prop_map(|(term, node)| Vote::new(term, node))
+}
+
+fn leader() -> impl Strategy<Value = Vote> {
+    (any::<u64>(), any::<u64>()).prop_map(|(term, node)| Vote::new_committed(term, node))
 }
 
 fn member() -> impl Strategy<Value = Member> {
@@ -74,8 +77,10 @@ fn sent<M: prost::Message + Default>(message: &M) -> M {
 
 proptest! {
     #[test]
-    fn votes_come_back(vote in vote(), last in prop::option::of(log_id()), granted: bool) {
-        let request = VoteRequest { vote, last_log_id: last };
+    fn votes_come_back(
+        candidate in candidate(), vote in vote(), last in prop::option::of(log_id()), granted: bool,
+    ) {
+        let request = VoteRequest { vote: candidate, last_log_id: last };
         let back = convert::vote_request_from(sent(&convert::vote_request_to(&request)));
         prop_assert_eq!(back.expect("a request"), request);
         let response = VoteResponse { vote, vote_granted: granted, last_log_id: last };
@@ -85,25 +90,36 @@ proptest! {
 
     #[test]
     fn entries_come_back(
-        vote in vote(),
+        vote in leader(),
         prev in prop::option::of(log_id().prop_filter("room", |id| id.index < u64::MAX - 100)),
-        payloads in prop::collection::vec((any::<u64>(), any::<u64>(), payload()), 0..6),
+        payloads in prop::collection::vec((0_u64..3, any::<u64>(), payload()), 0..6),
         commit in prop::option::of(log_id()),
     ) {
         let first = prev.map_or(0, |log_id| log_id.index + 1);
-        let entries: Vec<Entry> = (first..).zip(payloads).map(|(index, (term, node, payload))| {
-            let log_id = LogId::new(CommittedLeaderId::new(term, node), index);
-            Entry { log_id, payload }
+        let mut leader = prev.map_or_else(Default::default, |log_id| log_id.leader_id);
+        let entries: Vec<Entry> = (first..).zip(payloads).map(|(index, (terms, node, payload))| {
+            // Leaders come one after another.
+            if terms > 0 {
+                leader = CommittedLeaderId::new(leader.term.saturating_add(terms), node).max(leader);
+            }
+            Entry { log_id: LogId::new(leader, index), payload }
         }).collect();
         let request = AppendEntriesRequest {
             vote, prev_log_id: prev, entries, leader_commit: commit,
         };
-        let message = convert::append_request_to(&request).expect("a message");
+        let message = convert::append_request_to(&request, usize::MAX).expect("a message");
         let back = convert::append_request_from(sent(&message)).expect("a request");
         prop_assert_eq!(back.vote, request.vote);
         prop_assert_eq!(back.prev_log_id, request.prev_log_id);
         prop_assert_eq!(back.leader_commit, request.leader_commit);
-        prop_assert_eq!(back.entries, request.entries);
+        prop_assert_eq!(&back.entries, &request.entries);
+        // However little fits, entries are taken from the front, and one at least.
+        for bytes_max in [0, 40, 200] {
+            let message = convert::append_request_to(&request, bytes_max).expect("a message");
+            let taken = convert::append_request_from(message).expect("a request").entries;
+            prop_assert!(request.entries.starts_with(&taken));
+            prop_assert_eq!(taken.is_empty(), request.entries.is_empty());
+        }
     }
 
     #[test]
@@ -121,11 +137,11 @@ proptest! {
 
     #[test]
     fn descriptions_of_snapshots_come_back(
-        vote in vote(), last in prop::option::of(log_id()), at in prop::option::of(log_id()),
-        membership in membership(), id in "[a-z0-9-]{0,40}", bytes: u64,
+        vote in leader(), last in log_id(), at in prop::option::of(log_id()),
+        membership in prop_oneof![membership(), Just(Membership::default())], id in "[a-z0-9-]{0,40}", bytes: u64,
     ) {
         let meta = SnapshotMeta {
-            last_log_id: last,
+            last_log_id: Some(last),
             last_membership: StoredMembership::new(at, membership),
             snapshot_id: id,
         };
@@ -151,43 +167,116 @@ proptest! {
     }
 }
 
-#[test]
-fn what_raft_takes_for_granted_is_checked() {
-    let entry = |index| {
-        let log_id = proto::LogId {
-            term: 1,
-            node_id: 1,
-            index,
-        };
-        proto::Entry {
-            log_id: Some(log_id),
-            payload: Some(proto::entry::Payload::Blank(proto::Blank {})),
-        }
-    };
-    let request = |entries| proto::AppendEntriesRequest {
+const fn position(term: u64, index: u64) -> proto::LogId {
+    proto::LogId {
+        term,
+        node_id: 1,
+        index,
+    }
+}
+
+fn entry(log_id: proto::LogId, payload: proto::entry::Payload) -> proto::Entry {
+    proto::Entry {
+        log_id: Some(log_id),
+        payload: Some(payload),
+    }
+}
+
+fn blank(term: u64, index: u64) -> proto::Entry {
+    let payload = proto::entry::Payload::Blank(proto::Blank {});
+    entry(position(term, index), payload)
+}
+
+fn append(entries: Vec<proto::Entry>) -> proto::AppendEntriesRequest {
+    proto::AppendEntriesRequest {
         vote: Some(proto::Vote {
-            term: 1,
+            term: 9,
             node_id: 1,
             committed: true,
         }),
         prev_log_id: None,
         entries,
         leader_commit: None,
-    };
-    assert!(convert::append_request_from(request(vec![entry(0), entry(1)])).is_ok());
-    for gap in [
-        vec![entry(1)],
-        vec![entry(0), entry(2)],
-        vec![entry(0), entry(0)],
-    ] {
-        assert!(convert::append_request_from(request(gap)).is_err());
     }
-    let mut without_vote = request(Vec::new());
-    without_vote.vote = None;
-    assert!(convert::append_request_from(without_vote).is_err());
-    let nobody = proto::NodeMember {
-        node_id: 0,
+}
+
+#[test]
+fn entries_have_no_gap_and_leaders_come_in_order() {
+    let good = append(vec![blank(1, 0), blank(1, 1), blank(2, 2)]);
+    assert!(convert::append_request_from(good).is_ok());
+    for entries in [
+        vec![blank(1, 1)],
+        vec![blank(1, 0), blank(1, 2)],
+        vec![blank(1, 0), blank(1, 0)],
+        vec![blank(2, 0), blank(1, 1)],
+    ] {
+        assert!(convert::append_request_from(append(entries)).is_err());
+    }
+    let mut last = append(vec![blank(1, u64::MAX)]);
+    last.prev_log_id = Some(position(1, u64::MAX));
+    assert!(convert::append_request_from(last).is_err());
+}
+
+#[test]
+fn candidates_have_no_committed_vote_and_leaders_have() {
+    let request = |committed| proto::RequestVoteRequest {
+        vote: Some(proto::Vote {
+            term: 9,
+            node_id: 1,
+            committed,
+        }),
+        last_log_id: None,
+    };
+    assert!(convert::vote_request_from(request(false)).is_ok());
+    assert!(convert::vote_request_from(request(true)).is_err());
+    let mut uncommitted = append(Vec::new());
+    uncommitted.vote = request(false).vote;
+    assert!(convert::append_request_from(uncommitted).is_err());
+    let mut without = append(Vec::new());
+    without.vote = None;
+    assert!(convert::append_request_from(without).is_err());
+}
+
+#[test]
+fn memberships_can_decide() {
+    let node = |node_id| proto::NodeMember {
+        node_id,
         member: Some(proto::Member::default()),
     };
-    assert!(convert::member_from(nobody).is_err());
+    let set = |node_ids: &[u64]| proto::VoterSet {
+        node_ids: node_ids.to_vec(),
+    };
+    let taken = |configs: Vec<proto::VoterSet>, nodes: Vec<proto::NodeMember>| {
+        let membership = proto::Membership { configs, nodes };
+        let payload = proto::entry::Payload::Membership(membership);
+        let entries = vec![entry(position(1, 0), payload)];
+        convert::append_request_from(append(entries)).is_ok()
+    };
+    assert!(taken(vec![set(&[1, 2])], vec![node(1), node(2), node(3)]));
+    assert!(taken(vec![set(&[1]), set(&[2])], vec![node(1), node(2)]));
+    for (configs, nodes) in [
+        (vec![], vec![]),
+        (vec![], vec![node(1)]),
+        (vec![set(&[])], vec![node(1)]),
+        (vec![set(&[1]), set(&[])], vec![node(1)]),
+        (vec![set(&[1, 2])], vec![node(1)]),
+        (vec![set(&[1])], vec![node(1), node(1)]),
+        (vec![set(&[0])], vec![node(0)]),
+        (vec![set(&[1]), set(&[1]), set(&[1])], vec![node(1)]),
+        (vec![set(&[1])], (1..100).map(node).collect()),
+    ] {
+        assert!(!taken(configs, nodes));
+    }
+}
+
+#[test]
+fn what_is_no_command_is_no_entry() {
+    for bytes in [&b""[..], &[9], &[1, 0xff, 0xff]] {
+        let payload = proto::entry::Payload::Command(bytes.into());
+        let entries = vec![entry(position(1, 0), payload)];
+        assert!(convert::append_request_from(append(entries)).is_err());
+    }
+    let mut nothing = blank(1, 0);
+    nothing.payload = None;
+    assert!(convert::append_request_from(append(vec![nothing])).is_err());
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::base::secret::Key256;
+use crate::crypto::api_key::ApiKey;
 use crate::raft::transport::tls::{Authority, ClusterTls, Peer, PeerError, no_server_name};
 use crate::storage::NodeId;
 
@@ -89,7 +92,7 @@ async fn meet(client: Arc<ClientConfig>, server: &ClusterTls) -> Met {
 }
 
 async fn dial(client: &ClusterTls, expected: Option<NodeId>, server: &ClusterTls) -> Met {
-    meet(client.client_config(expected).expect("settings"), server).await
+    meet(client.client_config(expected).expect("settings").0, server).await
 }
 
 #[tokio::test]
@@ -159,16 +162,68 @@ impl ServerCertVerifier for AnyServer {
     }
 }
 
+/// A client that takes any server, with or without a certificate.
+fn intruder(shown: Option<CertifiedKey>) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer));
+    Arc::new(match shown {
+        Some(shown) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))),
+        None => builder.with_no_client_auth(),
+    })
+}
+
 #[tokio::test]
 async fn without_a_certificate_nobody_gets_in() {
+    let met = meet(intruder(None), &node(1, 7)).await;
+    assert!(!met.answered && met.seen.is_err());
+}
+
+/// The certificate of a node, which it shows to anybody who asks.
+async fn certificate_of(server: &ClusterTls) -> CertificateDer<'static> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("bind");
+    let address = listener.local_addr().expect("an address");
+    let acceptor = TlsAcceptor::from(server.server_config());
+    let serving = async {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        // Refuses in the end, but has shown itself before.
+        let _ = acceptor.accept(socket).await;
+    };
+    let asking = async {
+        let socket = TcpStream::connect(address).await.expect("a socket");
+        let connector = TlsConnector::from(intruder(None));
+        let stream = connector.connect(no_server_name(), socket).await;
+        let stream = stream.expect("a handshake, as the client sees it");
+        let shown = stream.get_ref().1.peer_certificates();
+        shown.expect("a certificate")[0].clone().into_owned()
+    };
+    tokio::join!(serving, asking).1
+}
+
+#[tokio::test]
+async fn a_certificate_without_its_key_lets_nobody_in() {
+    let member = node(1, 7);
+    let stolen = certificate_of(&node(2, 7)).await;
+    let own_key = ApiKey::generate().expect("a key").to_pkcs8_der();
+    let own_key = any_eddsa_type(&PrivatePkcs8KeyDer::from(own_key.expose())).expect("a key");
+    let shown = CertifiedKey::new(vec![stolen], own_key);
+    let met = meet(intruder(Some(shown)), &member).await;
+    assert!(!met.answered && met.seen.is_err());
+}
+
+#[tokio::test]
+async fn nothing_older_than_tls_1_3_is_spoken() {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    let old = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
         .expect("versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyServer))
         .with_no_client_auth();
-    let met = meet(Arc::new(client), &node(1, 7)).await;
+    let met = meet(Arc::new(old), &node(1, 7)).await;
     assert!(!met.answered && met.seen.is_err());
 }
 
@@ -183,7 +238,7 @@ async fn clocks_may_differ_by_hours_but_certificates_end() {
     }
     // A certificate that is eight days old, shown to a node that lives now.
     let old = node_at(2, 7, &TestClock::at(NOW - 8 * DAY));
-    let config = old.client_config(Some(1)).expect("settings");
+    let (config, _) = old.client_config(Some(1)).expect("settings");
     let met = meet(config, &member).await;
     assert!(!met.answered && met.seen.is_err());
 }

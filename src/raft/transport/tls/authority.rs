@@ -143,7 +143,7 @@ impl Authority {
 
 /// What the certificate of an authority says. Its lifetime is that of the root key, so it has no end
 /// of its own (that of rcgen's default lies in the year 4096).
-fn authority_params(id: AuthorityId) -> CertificateParams {
+pub(super) fn authority_params(id: AuthorityId) -> CertificateParams {
     let mut params = CertificateParams::default();
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, format!("kes cluster {}", id.short()));

@@ -278,3 +278,6 @@ impl ClientCertVerifier for NodeVerifier {
         schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
