@@ -1,11 +1,11 @@
 //! The program under test: working directories, servers, commands.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,15 +17,22 @@ use super::wait::{poll, wait_for};
 /// How long a server may take until it accepts connections, on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-static PORTS: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+/// Ports that the kernel gives to nobody by itself: one of those could be taken by a client while a
+/// server that is killed and started again is away.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+static NEXT_PORT: LazyLock<AtomicU16> = LazyLock::new(|| {
+    let spread = std::process::id() * 97 % u32::from(PORTS.end - PORTS.start);
+    AtomicU16::new(PORTS.start + u16::try_from(spread).expect("a port"))
+});
 
 /// A port that nobody listens on and that no other test was given.
 pub(crate) fn free_port() -> u16 {
-    let mut given = PORTS.lock().expect("ports");
     loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind port 0");
-        let port = listener.local_addr().expect("address").port();
-        if given.insert(port) {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        if !PORTS.contains(&port) {
+            NEXT_PORT.store(PORTS.start, Ordering::Relaxed);
+        } else if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
@@ -181,7 +188,7 @@ impl Server {
         panic!("no free port in five attempts");
     }
 
-    /// Starts `kes` and waits until it listens; its output if it ends before.
+    /// Starts `kes` and waits until it is up; its output if it ends before.
     pub(crate) fn try_start(run: &Arc<Run>, port: u16, args: &[String]) -> Result<Self, String> {
         let (stdout, stderr) = (format!("{port}.out"), format!("{port}.err"));
         let began = Instant::now();
@@ -192,15 +199,19 @@ impl Server {
             .spawn()
             .expect("start kes");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut started_in = None;
         let listening = poll(START_LIMIT, || {
             if let Some(status) = child.try_wait().expect("wait") {
                 return Some(Err(status));
             }
-            TcpStream::connect_timeout(&address, Duration::from_secs(1))
-                .ok()
-                .map(|_| Ok(()))
+            // The port is bound before the server is ready for what it is asked.
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+            started_in.get_or_insert_with(|| began.elapsed());
+            run.read(&stdout)
+                .contains("up and running")
+                .then_some(Ok(()))
         });
-        let started_in = began.elapsed();
+        let started_in = started_in.unwrap_or_default();
         let mut server = Self {
             child,
             port,

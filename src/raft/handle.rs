@@ -313,7 +313,7 @@ impl RaftHandle {
         }
     }
 
-    async fn until_view_changes(&self, at_most: Duration) {
+    pub(super) async fn until_view_changes(&self, at_most: Duration) {
         let mut view = self.shared.view.clone();
         view.mark_unchanged();
         // Whether it changed or not: another try is due.

@@ -1,6 +1,7 @@
 //! Changes of the membership, made by the leader: admit, promote, remove.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use openraft::ChangeMembers;
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -8,7 +9,9 @@ use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use super::error::ClusterError;
 use super::handle::RaftHandle;
 use super::view::MemberView;
-use crate::base::limits::{DESCRIBE_TIMEOUT, MEMBERSHIP_TIMEOUT};
+use crate::base::limits::{
+    DESCRIBE_TIMEOUT, FORWARD_RETRY_PAUSE, MEMBERSHIP_TIMEOUT, PROPOSE_TIMEOUT,
+};
 use crate::storage::{LogId, Member, NodeId};
 
 /// Why the membership was not changed. The texts are for the operator who asked.
@@ -38,7 +41,7 @@ impl RaftHandle {
         address: &str,
         as_voter: bool,
     ) -> Result<(), MembershipError> {
-        match self.leader_for_changes()? {
+        match self.leader_for_changes().await? {
             None => self.admit_here(name, address, as_voter).await?,
             Some((id, member)) => {
                 let (dialer, leader) = (&self.shared.dialer, (id, &member));
@@ -55,7 +58,7 @@ impl RaftHandle {
     ///
     /// [`MembershipError`].
     pub async fn promote(&self, name: &str) -> Result<(), MembershipError> {
-        match self.leader_for_changes()? {
+        match self.leader_for_changes().await? {
             None => self.promote_here(name).await?,
             Some((id, member)) => {
                 let dialer = &self.shared.dialer;
@@ -73,7 +76,7 @@ impl RaftHandle {
     ///
     /// [`MembershipError`].
     pub async fn remove(&self, name: &str) -> Result<(), MembershipError> {
-        match self.leader_for_changes()? {
+        match self.leader_for_changes().await? {
             None => self.remove_here(name).await?,
             Some((id, member)) => {
                 let dialer = &self.shared.dialer;
@@ -85,14 +88,18 @@ impl RaftHandle {
         Ok(())
     }
 
-    /// The leader, `None` if it is this node.
-    fn leader_for_changes(&self) -> Result<Option<(NodeId, Member)>, ClusterError> {
-        let view = self.view();
-        match &view.leader {
-            Some((id, _)) if *id == view.node_id => Ok(None),
-            Some(leader) => Ok(Some(leader.clone())),
-            None if view.is_member() => Err(ClusterError::NoLeader),
-            None => Err(ClusterError::NotMember),
+    /// The leader, `None` if it is this node. Waits for an election that is under way.
+    async fn leader_for_changes(&self) -> Result<Option<(NodeId, Member)>, ClusterError> {
+        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        loop {
+            let view = self.view();
+            match &view.leader {
+                Some((id, _)) if *id == view.node_id => return Ok(None),
+                Some(leader) => return Ok(Some(leader.clone())),
+                None if !view.is_member() => return Err(ClusterError::NotMember),
+                None if Instant::now() > deadline => return Err(ClusterError::NoLeader),
+                None => self.until_view_changes(FORWARD_RETRY_PAUSE).await,
+            }
         }
     }
 
