@@ -103,6 +103,8 @@ pub enum ApiError {
     NoBackup(Arc<BackupError>),
     /// A backup was not restored.
     NotRestored(Arc<RestoreError>),
+    /// A backup is being restored: the node is not ready.
+    Restoring,
     /// There is no restore of that name.
     UnknownRestore,
     /// The place of a piece of a backup is no number.

@@ -146,6 +146,7 @@ fn status_and_message(error: &ApiError) -> (u16, Cow<'static, str>) {
         ApiError::Membership(error) => membership_error(error),
         ApiError::NoBackup(error) => backup_error(error),
         ApiError::NotRestored(error) => restore_error(error),
+        ApiError::Restoring => fixed(503, "a backup is being restored"),
         ApiError::UnknownRestore => (404, RestoreError::Unknown.to_string().into()),
         ApiError::InvalidOffset => fixed(400, "invalid offset of a piece of a backup"),
         ApiError::RootKeyNotRotated(error) => rotation_error(error),

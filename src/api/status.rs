@@ -8,6 +8,7 @@ use super::context::Api;
 use super::error::{ApiError, Verb};
 use super::reply::Reply;
 use crate::base::version::{COMMIT, VERSION};
+use crate::gateway::ClusterAdmin;
 use crate::keystore::StoreError;
 use crate::telemetry::process::{ProcessFigures, processors, usable_processors};
 use crate::wire::go_json::to_go_json;
@@ -26,6 +27,10 @@ pub(super) fn version() -> Reply {
 pub(super) async fn ready(api: &Api) -> Result<Reply, ApiError> {
     if api.draining.has_begun() {
         return Err(ApiError::Draining);
+    }
+    // Not a matter of the store, which would be taken for offline until the next probe.
+    if api.cluster.as_ref().is_some_and(ClusterAdmin::is_restoring) {
+        return Err(ApiError::Restoring);
     }
     match api.gateway.probe_now().await {
         Ok(_) => Ok(Reply::empty()),

@@ -72,6 +72,11 @@ impl ClusterAdmin {
         }
     }
 
+    /// Whether a backup is being restored, so that nothing can be served.
+    pub fn is_restoring(&self) -> bool {
+        self.raft.with_state(|state| state.restoring().is_some())
+    }
+
     /// Makes backups of it.
     pub fn backups(&self) -> &Backups {
         &self.backups
