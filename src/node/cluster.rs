@@ -192,12 +192,14 @@ impl RunningCluster {
         })
     }
 
-    /// Whether it can be asked for something now.
-    pub(super) fn is_ready(&self) -> bool {
+    /// Whether keys can be created now, without anybody else. Otherwise a start must not wait for
+    /// anything of the cluster: the others may be waiting for this node, or a restore for its end.
+    pub(super) fn is_ready_alone(&self) -> bool {
         let raft = self.node.handle();
+        let view = raft.view();
         let can_change =
             |state: &State| state.cluster_id().is_some() && state.restoring().is_none();
-        raft.view().leader.is_some() && raft.with_state(can_change)
+        view.is_leader() && view.members.len() == 1 && raft.with_state(can_change)
     }
 
     /// Its keystore.

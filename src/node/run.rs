@@ -89,7 +89,7 @@ impl Node {
         };
         let (names, admin) = (&prepared.predefined_keys, &prepared.admin);
         match &cluster {
-            Some(cluster) if !cluster.is_ready() => {
+            Some(cluster) if !cluster.is_ready_alone() => {
                 cluster.create_keys_when_possible(names.clone(), admin.clone());
             }
             _ => create_predefined_keys(&*store, names, admin).await?,
