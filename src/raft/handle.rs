@@ -11,11 +11,11 @@ use tokio::sync::watch;
 use super::actor::Proposer;
 use super::error::{ClusterError, ProposeError};
 use super::messages::Committed;
-use super::peers::Peers;
+use super::peers::{Description, Peers};
 use super::rounds::Rounds;
 use super::settings::Settings;
 use super::transport::dial::Dialer;
-use super::view::{ClusterView, Contact};
+use super::view::{ClusterView, Contact, MemberView};
 use crate::base::limits::{
     BARRIER_TIMEOUT, BATCH_PROPOSALS_MAX, DESCRIBE_TIMEOUT, FORWARD_RETRY_PAUSE, PROPOSE_TIMEOUT,
     READ_INDEX_TIMEOUT,
@@ -66,6 +66,14 @@ impl RaftHandle {
 
     /// Which of the other members answer, asked now.
     pub async fn reachable_members(&self) -> Vec<NodeId> {
+        let asked = self.ask_members().await.into_iter();
+        let answering = asked.filter(|(_, answer)| answer.is_some());
+        answering.map(|(member, _)| member.id).collect()
+    }
+
+    /// Asks all other members at once who they are. What another node says in the place of one is no
+    /// answer.
+    async fn ask_members(&self) -> Vec<(MemberView, Option<Description>)> {
         let view = self.view();
         let others = view
             .members
@@ -74,39 +82,20 @@ impl RaftHandle {
         let asked = others.map(|member| async move {
             let address = &member.member.cluster_address;
             let answer = self.shared.peers.describe(address, DESCRIBE_TIMEOUT).await;
-            answer
-                .ok()
-                .filter(|answer| answer.id == member.id)
-                .map(|_| member.id)
+            let answer = answer.ok().filter(|answer| answer.id == member.id);
+            (member.clone(), answer)
         });
-        let answers = futures_util::future::join_all(asked).await;
-        answers.into_iter().flatten().collect()
+        futures_util::future::join_all(asked).await
     }
 
     /// The members, this one apart, that do not answer or do not have the root key `id`.
     pub async fn members_without(&self, id: RootKeyId) -> Vec<String> {
-        let view = self.view();
-        let others = view
-            .members
-            .iter()
-            .filter(|member| member.id != view.node_id);
-        let asked = others.map(|member| async move {
-            let Member {
-                name,
-                cluster_address,
-                ..
-            } = &member.member;
-            let answer = self
-                .shared
-                .peers
-                .describe(cluster_address, DESCRIBE_TIMEOUT)
-                .await;
-            let has_it =
-                answer.is_ok_and(|answer| answer.id == member.id && answer.root_keys.contains(&id));
-            (!has_it).then(|| name.clone())
+        let asked = self.ask_members().await.into_iter();
+        let without = asked.filter(|(_, answer)| {
+            let has_it = |answer: &Description| answer.root_keys.contains(&id);
+            !answer.as_ref().is_some_and(has_it)
         });
-        let answers = futures_util::future::join_all(asked).await;
-        answers.into_iter().flatten().collect()
+        without.map(|(member, _)| member.member.name).collect()
     }
 
     /// The last entry that this node has applied; 0 if there is none.
